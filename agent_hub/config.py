@@ -1,0 +1,223 @@
+"""The settings: flags over the environment over `.env` over defaults."""
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+PREFIX = "AGENT_HUB_"
+ENV_FILE = ".env"
+DAY = 86_400.0
+
+# Names from before the prefix. An AGENT_HUB_ name wins over them wherever it stands.
+OLDER_NAMES = {
+    "MCP_SERVER_HOST": "host",
+    "MCP_SERVER_PORT": "port",
+    "LOG_LEVEL": "log_level",
+    "QUEUE_BACKEND": "backend",
+}
+
+BACKENDS = ("memory",)
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*,]+", re.IGNORECASE)
+
+
+class SettingsError(Exception):
+    """The hub cannot start like this. The text is one line that names the variable or flag."""
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _split(value: object) -> object:
+    """One variable holds a comma-separated list, a repeated flag a list of such."""
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        return value
+    return tuple(item for part in parts for item in str(part).replace(",", " ").split())
+
+
+class Settings(BaseSettings):
+    """All that can be set. Each field is a flag of `serve` and an AGENT_HUB_ variable."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8",
+        # `AGENT_HUB_HOST=` in a compose file means "not set"; bound to, it is every interface.
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        str_strip_whitespace=True,
+    )
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
+    port: int = Field(
+        default=8080, ge=0, le=65_535, description="port to listen on; 0 takes a free one"
+    )
+    backend: str = Field(
+        default="memory", description=f"where messages are kept: {', '.join(BACKENDS)}"
+    )
+    message_ttl: float = Field(
+        default=300.0,
+        ge=1,
+        le=7 * DAY,
+        allow_inf_nan=False,
+        description="seconds until an unread message expires, 1 to 604800",
+    )
+    rate_limit: float = Field(
+        default=10.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="requests per second and agent; 0 turns it off",
+    )
+    rate_burst: int = Field(default=20, ge=1, description="requests that an agent may make at once")
+    overflow: Literal["refuse", "drop-oldest"] = Field(
+        default="refuse", description="what a full inbox does with a new message"
+    )
+    cors_origin: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="web origin that may call the hub; repeat it or separate with commas",
+    )
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)
+    ] = Field(default="info", description="least severe level to log")
+    auth: Literal["none"] = Field(default="none", description="how callers prove who they are")
+    insecure: bool = Field(
+        default=False,
+        description="listen beyond this machine without authentication, at your own risk",
+    )
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the hub."""
+        if self.host.lower() == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, host: str) -> str:
+        return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+    @field_validator("backend")
+    @classmethod
+    def _known_backend(cls, backend: str) -> str:
+        # The refused value is not repeated: a URL may hold a password.
+        if backend not in BACKENDS:
+            raise ValueError(f"this backend is not available; available: {', '.join(BACKENDS)}")
+        return backend
+
+    @field_validator("cors_origin")
+    @classmethod
+    def _exact_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        origins = tuple(origin.lower().removesuffix("/") for origin in origins)
+        for origin in origins:
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is not an origin; write scheme://host[:port], one for each page"
+                )
+        return origins
+
+    @model_validator(mode="after")
+    def _open_only_on_purpose(self) -> Self:
+        if not (self.is_loopback or self.insecure):
+            raise ValueError(
+                f"{self.host} can be reached from other machines and no authentication is"
+                " configured; use `--host 127.0.0.1`, or `--insecure` to take that risk"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        older = InitSettingsSource(settings_cls, init_kwargs=_older_settings(_variables()))
+        return init_settings, env_settings, dotenv_settings, older
+
+
+def load(flags: Mapping[str, Any]) -> Settings:
+    """The settings of this process. `flags` holds what the command line named, by field."""
+    variables = _readable_variables()
+    _refuse_unknown(variables)
+    try:
+        return Settings(**flags)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error, flags, variables)) from None
+
+
+def _readable_variables() -> dict[str, str | None]:
+    try:
+        return _variables()
+    except UnicodeDecodeError:
+        raise SettingsError(f"{ENV_FILE}: not UTF-8 text") from None
+    except OSError as error:
+        raise SettingsError(f"{ENV_FILE}: {error.strerror}") from None
+
+
+def _variables() -> dict[str, str | None]:
+    """What `.env` and the environment say, by upper-case name."""
+    in_file = DotEnvSettingsSource(Settings, env_ignore_empty=False).env_vars
+    in_environment = EnvSettingsSource(Settings, env_ignore_empty=False).env_vars
+    return {name.upper(): value for name, value in {**in_file, **in_environment}.items()}
+
+
+def _older_settings(variables: Mapping[str, str | None]) -> dict[str, Any]:
+    return {field: variables[name] for name, field in OLDER_NAMES.items() if variables.get(name)}
+
+
+def _variable_name(field: str) -> str:
+    return PREFIX + field.upper()
+
+
+def _refuse_unknown(variables: Mapping[str, str | None]) -> None:
+    known = [field.upper() for field in Settings.model_fields]
+    for name in sorted(variables):
+        bare = name.removeprefix(PREFIX)
+        if bare != name and bare not in known:
+            near = difflib.get_close_matches(bare, known, n=1)
+            hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+            raise SettingsError(f"{name}: no such setting{hint}")
+
+
+def _one_line(
+    error: ValidationError, flags: Mapping[str, Any], variables: Mapping[str, str | None]
+) -> str:
+    # The rule over several fields is about the host, whatever broke it.
+    fault = error.errors(include_url=False, include_input=False)[0]
+    field = str(fault["loc"][0]) if fault["loc"] else "host"
+    text = fault["msg"].removeprefix("Value error, ")
+    return f"{_origin(field, flags, variables)}: {text[:1].lower()}{text[1:]}"
+
+
+def _origin(field: str, flags: Mapping[str, Any], variables: Mapping[str, str | None]) -> str:
+    """The flag or variable that the value of this field came from, as its writer knows it."""
+    if field in flags:
+        return flag_name(field)
+    names = [_variable_name(field), *(old for old, new in OLDER_NAMES.items() if new == field)]
+    return next((name for name in names if variables.get(name)), flag_name(field))
+
+
+def flag_name(field: str) -> str:
+    """The flag of a field: `message_ttl` is set by `--message-ttl`."""
+    return "--" + field.replace("_", "-")

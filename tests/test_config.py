@@ -1,0 +1,223 @@
+"""Where settings come from, and what stops a start."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_hub.config import OLDER_NAMES, Settings, SettingsError, load
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory and an environment that says nothing about the hub."""
+    for name in os.environ:
+        if name.upper().startswith("AGENT_HUB_") or name in OLDER_NAMES:
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(**flags: Any) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(flags)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_without_any_setting_the_defaults_are_safe_and_local() -> None:
+    assert load({}).model_dump() == {
+        "host": "127.0.0.1",
+        "port": 8080,
+        "backend": "memory",
+        "message_ttl": 300.0,
+        "rate_limit": 10.0,
+        "rate_burst": 20,
+        "overflow": "refuse",
+        "cors_origin": (),
+        "log_level": "info",
+        "auth": "none",
+        "insecure": False,
+    }
+
+
+def test_a_flag_wins_over_the_environment_and_the_environment_over_the_file(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (elsewhere / ".env").write_text(
+        "AGENT_HUB_PORT=1\nAGENT_HUB_RATE_BURST=1\nAGENT_HUB_HOST=::1\n"
+    )
+    monkeypatch.setenv("AGENT_HUB_PORT", "2")
+    monkeypatch.setenv("AGENT_HUB_RATE_BURST", "2")
+    settings = load({"port": "3"})
+    assert (settings.port, settings.rate_burst, settings.host) == (3, 2, "::1")
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "expected"),
+    [
+        ("MCP_SERVER_HOST", "host", "localhost", "localhost"),
+        ("MCP_SERVER_PORT", "port", "9000", 9000),
+        ("LOG_LEVEL", "log_level", "WARNING", "warning"),
+        ("QUEUE_BACKEND", "backend", "memory", "memory"),
+    ],
+)
+def test_an_older_name_still_works(
+    name: str, field: str, value: str, expected: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert getattr(load({}), field) == expected
+
+
+def test_an_older_name_in_the_file_still_works(elsewhere: Path) -> None:
+    (elsewhere / ".env").write_text("MCP_SERVER_PORT=9000\n")
+    assert load({}).port == 9000
+
+
+def test_a_prefixed_name_wins_over_an_older_one_wherever_they_stand(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (elsewhere / ".env").write_text("AGENT_HUB_PORT=1\n")
+    monkeypatch.setenv("MCP_SERVER_PORT", "2")
+    assert load({}).port == 1
+
+
+def test_a_name_without_the_prefix_sets_nothing(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (elsewhere / ".env").write_text("HOST=0.0.0.0\nport=1\nDATABASE_URL=x\n")
+    monkeypatch.setenv("PORT", "2")
+    assert load({}) == Settings()
+    assert load({}).port == 8080
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_HUB_HOST", "")
+    monkeypatch.setenv("AGENT_HUB_PORT", "")
+    assert load({}) == Settings()
+    assert load({}).host == "127.0.0.1"
+
+
+def test_an_unknown_agent_hub_variable_stops_the_start_with_one_line_naming_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AGENT_HUB_PROT", "9000")
+    assert refusal() == "AGENT_HUB_PROT: no such setting; did you mean AGENT_HUB_PORT?"
+
+
+@pytest.mark.parametrize("line", ["AGENT_HUB_XYZZY=red", "AGENT_HUB_XYZZY=", "AGENT_HUB_XYZZY"])
+def test_an_unknown_agent_hub_key_in_the_file_stops_the_start_even_if_it_is_empty(
+    line: str, elsewhere: Path
+) -> None:
+    (elsewhere / ".env").write_text(line + "\n")
+    assert refusal() == "AGENT_HUB_XYZZY: no such setting"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("host", " "),
+        ("port", "80a"),
+        ("port", "65536"),
+        ("port", "-1"),
+        ("backend", "redis"),
+        ("message_ttl", "0.9"),
+        ("message_ttl", "604801"),
+        ("message_ttl", "nan"),
+        ("rate_limit", "-1"),
+        ("rate_limit", "inf"),
+        ("rate_burst", "0"),
+        ("overflow", "explode"),
+        ("cors_origin", "*"),
+        ("cors_origin", "null"),
+        ("cors_origin", "http://a.example/path"),
+        ("cors_origin", "http://user:pw@a.example"),
+        ("log_level", "loud"),
+        ("auth", "token"),
+        ("insecure", "perhaps"),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_name_its_writer_used(
+    field: str, value: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag, variable = "--" + field.replace("_", "-"), "AGENT_HUB_" + field.upper()
+    assert refusal(**{field: value}).startswith(f"{flag}: ")
+    (elsewhere / ".env").write_text(f"{variable}='{value}'\n")
+    assert refusal().startswith(f"{variable}: ")
+    (elsewhere / ".env").unlink()
+    monkeypatch.setenv(variable, value)
+    assert refusal().startswith(f"{variable}: ")
+
+
+def test_a_bad_value_under_an_older_name_is_refused_by_that_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MCP_SERVER_PORT", "http")
+    assert refusal().startswith("MCP_SERVER_PORT: ")
+
+
+def test_a_backend_that_is_not_there_is_refused_with_those_that_are_and_without_its_password() -> (
+    None
+):
+    text = refusal(backend="redis://:hunter2@redis.example:6379")
+    assert text == "--backend: this backend is not available; available: memory"
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "192.168.1.5", "hub.example", "127.0.0.1.example"]
+)
+def test_a_host_that_others_can_reach_is_refused_with_what_to_do(host: str) -> None:
+    text = refusal(host=host)
+    assert text.startswith(f"--host: {host} ")
+    assert "`--host 127.0.0.1`" in text
+    assert "`--insecure`" in text
+
+
+def test_a_host_that_others_can_reach_is_accepted_when_insecure_says_so() -> None:
+    settings = load({"host": "0.0.0.0", "insecure": True})
+    assert not settings.is_loopback
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.8.9.10", "::1", "[::1]", "localhost", "LocalHost"]
+)
+def test_a_loopback_host_needs_no_permission(host: str) -> None:
+    assert load({"host": host}).is_loopback
+
+
+def test_a_bracketed_address_is_the_address() -> None:
+    assert load({"host": "[::1]"}).host == "::1"
+
+
+def test_origins_are_separated_by_commas_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_HUB_CORS_ORIGIN", "https://a.example, http://B.example:3000/")
+    assert load({}).cors_origin == ("https://a.example", "http://b.example:3000")
+
+
+def test_origins_of_a_repeated_flag_add_up() -> None:
+    flags = {"cors_origin": ["https://a.example", "https://b.example,https://c.example"]}
+    assert len(load(flags).cors_origin) == 3
+
+
+def test_a_file_that_is_not_text_stops_the_start_with_one_line(elsewhere: Path) -> None:
+    (elsewhere / ".env").write_bytes(b"AGENT_HUB_PORT=\xff\xfe\n")
+    assert refusal() == ".env: not UTF-8 text"
+
+
+def test_a_directory_named_like_the_file_is_no_file(elsewhere: Path) -> None:
+    (elsewhere / ".env").mkdir()
+    assert load({}) == Settings()
+
+
+def test_settings_cannot_be_changed_after_the_start() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load({}).port = 1
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert re.fullmatch(r"[a-z_]+", name)
