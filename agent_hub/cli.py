@@ -1,0 +1,115 @@
+"""The command line: `agent-hub`, `python -m agent_hub` and `python server.py` are this."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any, Literal, NoReturn, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from agent_hub import __version__, logs
+from agent_hub.config import Settings, SettingsError, flag_name, load
+
+log = logging.getLogger(__name__)
+
+PROGRAM = "agent-hub"
+USAGE_ERROR = 2
+# Whatever else comes first belongs to `serve`, the command that may be left out.
+TOP_LEVEL = ("serve", "-h", "--help", "--version")
+EPILOG = (
+    "Each flag is also a variable, in the environment or in .env: --message-ttl is"
+    " AGENT_HUB_MESSAGE_TTL. A flag wins over the environment, the environment over .env."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, without the usage before it: the fault must not drown."""
+        self.exit(USAGE_ERROR, f"{PROGRAM}: {message} (see {PROGRAM} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] not in TOP_LEVEL:
+        arguments.insert(0, "serve")
+    flags = vars(_parser().parse_args(arguments))
+    del flags["command"]
+    return serve(flags)
+
+
+def serve(flags: dict[str, Any]) -> int:
+    """Run the hub until it is told to stop."""
+    try:
+        settings = load(flags)
+    except SettingsError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    logs.configure(settings.log_level)
+    if settings.insecure:
+        _warn_of_open_door(settings)
+    # Late, so that --help, --version and a wrong flag answer at once.
+    from agent_hub.app import run
+
+    return run(settings)
+
+
+def _warn_of_open_door(settings: Settings) -> None:
+    # Critical, so that no --log-level hides it.
+    log.critical(
+        "INSECURE: no authentication; whoever can reach %s port %d can read and send as any agent",
+        settings.host,
+        settings.port,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    serving = _serve_flags()
+    parser = _Parser(
+        prog=PROGRAM,
+        description="The message hub for AI agents that you run yourself.",
+        epilog=EPILOG,
+        parents=[serving],
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="", dest="command")
+    commands.add_parser(
+        "serve",
+        help="run the hub (the default command)",
+        description="Run the hub until SIGTERM or Ctrl-C.",
+        epilog=EPILOG,
+        parents=[serving],
+        allow_abbrev=False,
+    )
+    return parser
+
+
+def _serve_flags() -> _Parser:
+    """The flags, straight from the settings: a flag without its variable cannot exist."""
+    # An absent flag leaves no trace, so that the environment can have its say.
+    parser = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = parser.add_argument_group("settings")
+    for name, field in Settings.model_fields.items():
+        group.add_argument(flag_name(name), dest=name, help=_help(field), **_kind(name, field))
+    return parser
+
+
+def _help(field: FieldInfo) -> str:
+    default = field.default
+    if default in ((), False):
+        return f"{field.description}"
+    shown = f"{default:g}" if isinstance(default, float) else default
+    return f"{field.description} (default: {shown})"
+
+
+def _kind(name: str, field: FieldInfo) -> dict[str, Any]:
+    # Values stay strings here: one place judges them, whichever way they came.
+    if field.annotation is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if get_origin(field.annotation) is tuple:
+        return {"action": "append", "metavar": "ORIGIN"}
+    if get_origin(field.annotation) is Literal:
+        return {"metavar": "|".join(get_args(field.annotation))}
+    return {"metavar": name.rpartition("_")[2].upper()}
