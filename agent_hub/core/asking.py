@@ -1,0 +1,151 @@
+"""Ask and wait: a question, and the one message that answers it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from agent_hub.core.metrics import Metrics
+from agent_hub.core.queue_backend import Acked, QueueBackend, Receipt, Submission, Wait, WaitState
+from agent_hub.core.wakeup import Wakeup
+
+HOLDER_GRACE_SECONDS = 30.0
+"""How much longer than its timeout a wait stands in the store, should its holder vanish."""
+
+
+class Question:
+    """A question that was sent, and the wait for its answer.
+
+    Close it once the answer was given to the asker (`taken`), or when that failed: then a reply
+    is an ordinary message again. As a context manager it closes itself.
+    """
+
+    def __init__(
+        self, asking: Asking, submission: Submission, receipt: Receipt, timeout: float
+    ) -> None:
+        self.receipt = receipt
+        self.taken = False
+        self._asking = asking
+        self._submission = submission
+        self._timeout = timeout
+        self._wait: Wait | None = None
+        self._closed = False
+
+    @property
+    def question_id(self) -> str:
+        return self.receipt.message_id
+
+    @property
+    def asker(self) -> str:
+        return self._submission.draft.sender
+
+    async def answered(self) -> Wait:
+        """The reply, the other's question when both ask each other, or pending after the timeout.
+
+        Cancelled, it leaves nothing behind once the question is closed.
+        """
+        self._wait = await self._asking.watch(self.asker, self.question_id, self._timeout)
+        return self._wait
+
+    async def __aenter__(self) -> Question:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await asyncio.shield(asyncio.ensure_future(self.close()))
+
+    async def close(self) -> None:
+        """Settle the answer if it was taken, and end the wait."""
+        if self._closed:
+            return
+        self._closed = True
+        wait = self._wait
+        if self.taken and wait is not None and wait.delivery is not None and not wait.settled:
+            await self._asking.ack(self.asker, [wait.delivery.message.id])
+        keyless = self._submission.draft.idempotency_key is None
+        await self._asking.let_go(
+            self.asker,
+            self.question_id,
+            outcome=wait.state if self.taken and wait is not None else "gone",
+            keep=not keyless,
+            abandoned=self._submission if keyless and not self.taken else None,
+        )
+
+
+class Asking:
+    """The waits that this process holds open."""
+
+    def __init__(
+        self,
+        backend: QueueBackend,
+        metrics: Metrics,
+        alarm: Callable[[float | None], Wakeup],
+        on_ack: Callable[[str, Sequence[Acked]], None],
+    ) -> None:
+        self._backend = backend
+        self._metrics = metrics
+        self._alarm = alarm
+        self._on_ack = on_ack
+        self._holders: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return self._holders.total()
+
+    async def ask(self, submission: Submission, timeout: float) -> Question:
+        """Reserve the reply first, then send the question: a reply can never arrive unseen."""
+        sender, question_id = submission.draft.sender, submission.message_id
+        seconds = timeout + HOLDER_GRACE_SECONDS
+        wait = await self._hold(sender, question_id, submission.recipient, seconds)
+        try:
+            submission = replace(submission, asking_since=wait.since)
+            receipt = await self._backend.send(submission)
+            if receipt.message_id != question_id:
+                # The same question was asked before: its wait is the one that counts.
+                await self._hold(sender, receipt.message_id, submission.recipient, seconds)
+                await self.let_go(sender, question_id)
+        except BaseException:
+            await self.let_go(sender, question_id)
+            raise
+        self._metrics.wait_opened()
+        return Question(self, submission, receipt, timeout)
+
+    async def _hold(self, sender: str, question_id: str, asked: str, seconds: float) -> Wait:
+        wait = await self._backend.open_wait(sender, question_id, asked, seconds=seconds)
+        self._holders[question_id] += 1
+        return wait
+
+    async def watch(self, sender: str, question_id: str, timeout: float) -> Wait:
+        """The wait as soon as it is answered, or as it stands when the time is over."""
+        pending = Wait(question_id=question_id, since=0.0)
+        with self._alarm(timeout) as alarm:
+            watch = self._backend.watch(sender, alarm.wake, question_id=question_id)
+            try:
+                while True:
+                    wait = await self._backend.wait(sender, question_id) or pending
+                    if wait.state is not WaitState.PENDING or alarm.ended:
+                        return wait
+                    await alarm.wait()
+            finally:
+                watch.close()
+
+    async def ack(self, sender: str, message_ids: Sequence[str]) -> None:
+        self._on_ack("auto", await self._backend.ack(sender, message_ids))
+
+    async def let_go(
+        self,
+        sender: str,
+        question_id: str,
+        *,
+        outcome: str | None = None,
+        keep: bool = False,
+        abandoned: Submission | None = None,
+    ) -> None:
+        """One holder less; with the last one the wait ends."""
+        if outcome is not None:
+            self._metrics.wait_closed(outcome)
+        self._holders[question_id] -= 1
+        if self._holders[question_id] <= 0:
+            del self._holders[question_id]
+            await self._backend.close_wait(sender, question_id, keep=keep, abandoned=abandoned)

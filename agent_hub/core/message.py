@@ -1,0 +1,148 @@
+"""What travels: a draft becomes a message, a message becomes a delivery.
+
+These are msgspec structs outside the garbage collector's sight: an inbox full of ordinary
+objects makes every full collection walk all of them (docs/decisions/0002).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from msgspec import Struct
+
+from agent_hub.core.errors import Invalid
+
+ALL = "ALL"
+"""The recipient that means every registered agent but the sender."""
+HUB = "hub"
+"""The sender of the hub's own messages and frames."""
+UNDELIVERED = "hub.undelivered"
+
+MAX_CONTENT_BYTES = 256 * 1024
+MAX_TTL_SECONDS = 7 * 24 * 3600.0
+EMPTY_PAYLOAD = b"{}"
+
+_AGENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_TYPE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+_MESSAGE_ID = re.compile(r"m_[A-Za-z0-9_-]{22}")
+_RESERVED_IDS = frozenset({ALL, HUB})
+_RESERVED_TYPES = ("hub.", "agent.")
+
+
+def new_message_id() -> str:
+    """`m_` and 22 base64url characters: 128 random bits."""
+    return "m_" + secrets.token_urlsafe(16)
+
+
+def is_message_id(value: str) -> bool:
+    return _MESSAGE_ID.fullmatch(value) is not None
+
+
+def is_agent_id(value: str) -> bool:
+    return _AGENT_ID.fullmatch(value) is not None and value not in _RESERVED_IDS
+
+
+def is_sendable_type(value: str) -> bool:
+    """Whether a client may send this type; `hub.*` and `agent.*` are the hub's own."""
+    return _TYPE.fullmatch(value) is not None and not value.startswith(_RESERVED_TYPES)
+
+
+def check_agent_id(value: str, pointer: str) -> None:
+    """Raise Invalid at `pointer` unless `value` can name an agent."""
+    if not is_agent_id(value):
+        raise Invalid.at(
+            pointer,
+            "an agent id is 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit; "
+            "ALL and hub are reserved",
+        )
+
+
+class Draft(Struct, gc=False, kw_only=True):
+    """What a sender wrote. `payload` is one compact JSON object; `ttl` is in seconds."""
+
+    sender: str
+    to: str
+    type: str = "message"
+    text: str = ""
+    payload: bytes = EMPTY_PAYLOAD
+    reply_to: str | None = None
+    ttl: float | None = None
+    idempotency_key: str | None = None
+    traceparent: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Content in bytes: the text in UTF-8 and the payload as compact JSON."""
+        text = self.text
+        characters = len(text) if text.isascii() else len(text.encode())
+        return characters + len(self.payload)
+
+
+class Message(Struct, gc=False):
+    """An accepted draft: immutable. `accepted_at` is in the store's wall time.
+
+    The lifetime is kept as `ttl` because that object is shared by all messages with the default
+    one, where an absolute time would cost each of them 32 bytes.
+    """
+
+    id: str
+    seq: int
+    sender: str
+    to: str
+    type: str
+    text: str
+    payload: bytes
+    reply_to: str | None
+    traceparent: str | None
+    broadcast: bool
+    accepted_at: float
+    ttl: float
+
+    @property
+    def expires_at(self) -> float:
+        return self.accepted_at + self.ttl
+
+    @property
+    def size(self) -> int:
+        """Content in bytes, as it counts against the inbox."""
+        text = self.text
+        characters = len(text) if text.isascii() else len(text.encode())
+        return characters + len(self.payload)
+
+
+class Delivery(Struct, gc=False):
+    """One message handed to one reader.
+
+    `attempt` counts the hand-overs of this message; above 1 it may be a duplicate. `state` is
+    `ready`, `leased` or `acked`, as the message stood when it was read.
+    """
+
+    message: Message
+    epoch: str
+    attempt: int
+    state: str = "leased"
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self.epoch, self.message.seq)
+
+
+class Cursor(Struct, frozen=True, gc=False):
+    """A position in one life of one inbox. For clients an opaque string, `<epoch>:<seq>`."""
+
+    epoch: str
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.seq}"
+
+    @classmethod
+    def parse(cls, value: str, pointer: str) -> Cursor:
+        """Raise Invalid at `pointer` for anything the hub cannot have handed out."""
+        epoch, _, seq = value.partition(":")
+        if not (0 < len(epoch) <= 32 and epoch.isalnum() and seq.isascii() and seq.isdigit()):
+            raise Invalid.at(pointer, "not a cursor of this hub")
+        if len(seq) > 18:
+            raise Invalid.at(pointer, "not a cursor of this hub")
+        return cls(epoch, int(seq))

@@ -1,0 +1,227 @@
+"""One open stream of deliveries to one agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+
+from agent_hub.core.asking import Question
+from agent_hub.core.clock import Clock
+from agent_hub.core.message import Cursor, Delivery
+from agent_hub.core.metrics import Metrics
+from agent_hub.core.queue_backend import Acked, QueueBackend
+from agent_hub.core.wakeup import Wakeup
+
+BATCH_BYTES = 1024 * 1024
+DEFAULT_IN_FLIGHT = 64
+MAX_IN_FLIGHT = 1_000
+
+_stream_numbers = count(1)
+
+
+class Subscription:
+    """Leases what is owed, within a credit of un-acked messages, until it is closed.
+
+    The reader asks for `batch()` again and again. What it was given stays leased until it is
+    acked, released, or the subscription closes; then the rest is ready again in its place.
+    With receipts (the auto mode), `cover()` numbers what was written so far, and `confirm()` acks
+    everything up to such a number.
+    """
+
+    def __init__(
+        self,
+        agent_id: str,
+        backend: QueueBackend,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        via: str,
+        receipts: bool,
+        max_in_flight: int,
+        since: Cursor | None,
+        on_close: Callable[[Subscription], None],
+        on_ack: Callable[[str, Sequence[Acked]], None],
+    ) -> None:
+        self.agent_id = agent_id
+        self.receipts = receipts
+        self.cursor: Cursor | None = None
+        self.recovered = False
+        self.replaced = False
+        self._backend = backend
+        self._clock = clock
+        self._metrics = metrics
+        self._via = via
+        self._credit = max_in_flight
+        self._since = since
+        self._on_close = on_close
+        self._on_ack = on_ack
+        self._again: list[Delivery] = []
+        self._in_flight: dict[str, str] = {}  # message id -> lease id, in the order of delivery
+        self._questions: dict[str, Question] = {}  # message id of the answer -> its question
+        self._uncovered: list[str] = []
+        self._covers: dict[int, list[str]] = {}  # receipt number -> what it acks
+        self._receipt_number = 0
+        self._stream = f"stream-{next(_stream_numbers)}-{id(self):x}"
+        self._lease_numbers = count(1)
+        self._wakeup = Wakeup(clock)
+        self._closed = False
+        self._place = backend.occupy(agent_id, self._be_replaced)
+        self._watch = backend.watch(agent_id, self._wakeup.wake)
+
+    async def start(self) -> None:
+        """Find the kept messages newer than the cursor, and say whether it recovers."""
+        self._wakeup.wake()
+        page = await self._backend.look(self.agent_id, None, 0)
+        self.cursor = page.cursor
+        if self._since is not None:
+            kept = await self._backend.kept(self.agent_id, self._since, MAX_IN_FLIGHT)
+            self.cursor, self.recovered = self._since, kept.recovered
+            self._again = kept.deliveries
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages the reader has and did not ack."""
+        return len(self._in_flight)
+
+    async def batch(self) -> list[Delivery]:
+        """The next deliveries, as soon as there are any; none at the end of the subscription."""
+        if self._again:
+            return self._take_again()
+        while await self._wakeup.wait():
+            self._metrics.woken("hint")
+            deliveries = await self._lease()
+            if deliveries:
+                self._hand_over(deliveries)
+                return deliveries
+        return []
+
+    def _take_again(self) -> list[Delivery]:
+        """What was acked before, sent again at the reader's wish: marked, and never leased."""
+        again, self._again = self._again, []
+        for delivery in again:
+            delivery.attempt += 1
+            self._count(delivery)
+        return again
+
+    async def _lease(self) -> list[Delivery]:
+        credit = self._credit - len(self._in_flight)
+        if credit <= 0:
+            return []
+        lease_id = f"{self._stream}-{next(self._lease_numbers)}"
+        deliveries = await self._backend.lease(
+            self.agent_id, lease_id, limit=credit, max_bytes=BATCH_BYTES, seconds=None
+        )
+        for delivery in deliveries:
+            self._in_flight[delivery.message.id] = lease_id
+        if self._closed:  # while the backend was asked
+            await self._release_all()
+            return []
+        return deliveries
+
+    def _hand_over(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            self._count(delivery)
+        if self.receipts:
+            self._uncovered += [delivery.message.id for delivery in deliveries]
+        # One batch is bounded in bytes: there may be more at once.
+        self._wakeup.wake()
+
+    def _count(self, delivery: Delivery) -> None:
+        age = self._clock.time() - delivery.message.accepted_at
+        self._metrics.delivered(self._via, delivery.attempt > 1, age)
+
+    # --- receipts -------------------------------------------------------------------------
+
+    def cover(self) -> int | None:
+        """A number for all that was handed over and has none yet; None while one is on its way.
+
+        One receipt at a time: under load a single one covers many batches.
+        """
+        if self._covers or not self._uncovered:
+            return None
+        self._receipt_number += 1
+        self._covers[self._receipt_number] = self._uncovered
+        self._uncovered = []
+        return self._receipt_number
+
+    async def confirm(self, number: int) -> None:
+        """The reader proved that it read all that this number covers."""
+        covered = self._covers.pop(number, None)
+        if covered is not None:
+            await self._ack(covered, "auto")
+
+    # --- the reader's own acks ------------------------------------------------------------
+
+    async def ack(self, message_ids: Sequence[str]) -> None:
+        """Settle messages by id; unknown ids are passed over."""
+        await self._ack(message_ids, "manual")
+
+    async def _ack(self, message_ids: Sequence[str], mode: str) -> None:
+        acked = await self._backend.ack(self.agent_id, message_ids)
+        self._on_ack(mode, acked)
+        self._no_longer_in_flight(message_ids)
+        for message_id in message_ids if self._questions else ():
+            await self._close_question(message_id, taken=True)
+
+    def adopt(self, answer: Delivery, question: Question) -> None:
+        """Take an answer that was written to this stream as one more delivery in flight."""
+        message_id = answer.message.id
+        self._in_flight[message_id] = question.question_id
+        self._questions[message_id] = question
+        self._count(answer)
+        if self.receipts:
+            self._uncovered.append(message_id)
+
+    async def _close_question(self, message_id: str, *, taken: bool) -> None:
+        question = self._questions.pop(message_id, None)
+        if question is not None:
+            question.taken = taken
+            await question.close()
+
+    async def release(self, message_ids: Iterable[str]) -> None:
+        """Give messages back as a failure: after too many of these a message is dead."""
+        by_lease: dict[str, list[str]] = {}
+        for message_id in message_ids:
+            lease_id = self._in_flight.get(message_id)
+            if lease_id is not None:
+                by_lease.setdefault(lease_id, []).append(message_id)
+        for lease_id, held in by_lease.items():
+            self._no_longer_in_flight(held)
+            await self._backend.release(self.agent_id, lease_id, held, failure=True)
+            for message_id in held if self._questions else ():
+                await self._close_question(message_id, taken=False)
+
+    def _no_longer_in_flight(self, message_ids: Iterable[str]) -> None:
+        for message_id in message_ids:
+            self._in_flight.pop(message_id, None)
+        self._wakeup.wake()
+
+    # --- the end --------------------------------------------------------------------------
+
+    def _be_replaced(self) -> None:
+        self.replaced = True
+        self.end()
+
+    def end(self) -> None:
+        """Let `batch` return; what is in flight stays so until `close`."""
+        self._wakeup.end()
+
+    async def close(self) -> None:
+        """Give back what is in flight, without blame, and let go of the place."""
+        if self._closed:
+            return
+        self._closed = True
+        self._watch.close()
+        self._place.close()
+        self.end()
+        self._on_close(self)
+        await self._release_all()
+
+    async def _release_all(self) -> None:
+        for message_id in list(self._questions):
+            self._in_flight.pop(message_id, None)
+            await self._close_question(message_id, taken=False)
+        leases = list(dict.fromkeys(self._in_flight.values()))
+        self._in_flight.clear()
+        for lease_id in leases:
+            await self._backend.release(self.agent_id, lease_id, None, failure=False)

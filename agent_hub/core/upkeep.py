@@ -1,0 +1,104 @@
+"""What the hub does by itself, again and again: expiry, notices, presence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from agent_hub.core.clock import Clock, Timer
+from agent_hub.core.errors import BackendUnavailable, HubError
+from agent_hub.core.metrics import Metrics
+from agent_hub.core.presence import Presence
+from agent_hub.core.queue_backend import QueueBackend, Undelivered
+from agent_hub.core.rate_limit import TokenBuckets
+
+TICK_SECONDS = 1.0
+PRESENCE_TICKS = 5
+TOUCH_TICKS = 30
+BUCKET_TICKS = 60
+ENDINGS_AT_ONCE = 1_000
+
+log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """One tick a second, never two at once."""
+
+    def __init__(
+        self,
+        backend: QueueBackend,
+        clock: Clock,
+        metrics: Metrics,
+        presence: Presence,
+        buckets: TokenBuckets,
+        connected: Callable[[], Iterable[str]],
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._metrics = metrics
+        self._presence = presence
+        self._buckets = buckets
+        self._connected = connected
+        self._ticks = 0
+        self._due_at = 0.0
+        self._timer: Timer | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._due_at = self._clock.monotonic() + TICK_SECONDS
+        self._timer = self._clock.call_later(TICK_SECONDS, self._tick)
+
+    async def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            await self._task
+
+    def _tick(self) -> None:
+        self._metrics.loop_lag(max(0.0, self._clock.monotonic() - self._due_at))
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._round())
+        self.start()
+
+    async def _round(self) -> None:
+        self._ticks += 1
+        try:
+            await self._backend.sweep()
+            await self._tell_senders()
+            if self._ticks % TOUCH_TICKS == 0:
+                await self._touch_connected()
+            if self._ticks % PRESENCE_TICKS == 0:
+                self._presence.sweep(await self._backend.agents())
+        except BackendUnavailable as away:
+            log.warning("upkeep waits for the store: %s", away.detail)
+        except Exception:
+            # A tick that failed must not be the last one: expiry and notices hang on it.
+            log.exception("upkeep failed")
+        if self._ticks % BUCKET_TICKS == 0:
+            self._buckets.sweep()
+
+    async def _tell_senders(self) -> None:
+        ended = await self._backend.undelivered(ENDINGS_AT_ONCE)
+        for one in ended:
+            self._metrics.undelivered(one.state)
+            if one.notify:
+                await self._notice(one)
+        if ended:
+            await self._backend.noted(ended)
+
+    async def _notice(self, ended: Undelivered) -> None:
+        try:
+            if await self._backend.notice(ended):
+                self._metrics.accepted("hub", "notice")
+        except BackendUnavailable:
+            raise
+        except HubError as refusal:
+            # No room for an inbox of a sender that nobody registered; the standing still says it.
+            log.warning("no notice for %s: %s", ended.message_id, refusal.detail)
+
+    async def _touch_connected(self) -> None:
+        for agent_id in self._connected():
+            agent = await self._backend.touch_agent(agent_id)
+            if agent is not None:
+                self._presence.observe(agent)

@@ -1,0 +1,599 @@
+"""One inbox in memory: every state a message can be in, and the moves between them.
+
+ready -> leased -> kept -> settled -> forgotten
+  ^---------'                ^
+  '-- expired, dead, dropped-'
+"""
+
+from __future__ import annotations
+
+import secrets
+from bisect import insort
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from agent_hub.core.errors import InboxFull, SenderShare
+from agent_hub.core.message import HUB, UNDELIVERED, Cursor, Delivery, Message, new_message_id
+from agent_hub.core.notice import Notice
+from agent_hub.core.queue_backend import (
+    Acked,
+    Limits,
+    Page,
+    Standing,
+    State,
+    Submission,
+    Undelivered,
+    Wait,
+    WaitState,
+)
+from agent_hub.queue_backends.waits import OpenWait, Waits
+
+NEVER = float("inf")
+RETRY_FULL_SECONDS = 1.0
+
+
+class Held(Struct, gc=False):
+    """A leased message. `runs_out` is monotonic time; NEVER while its holder lives."""
+
+    message: Message
+    lease_id: str
+    attempt: int
+    failures: int
+    runs_out: float
+
+
+class Kept(Struct, gc=False):
+    """An acked message that can still be read again."""
+
+    message: Message
+    attempt: int
+    acked_at: float
+
+
+class Settled(Struct, gc=False):
+    """What is remembered of a message when its content is gone."""
+
+    seq: int
+    sender: str
+    state: State
+    since: float
+    accepted_at: float
+    expires_at: float
+    attempts: int
+    forget_at: float
+
+
+class Past(Struct, gc=False):
+    """What a ready message has behind it, when it was handed out before."""
+
+    attempts: int
+    failures: int
+
+
+def _seq(message: Message) -> int:
+    return message.seq
+
+
+class Inbox:
+    """The queue of one agent. Not one of its methods awaits: each is one transition.
+
+    `now` parameters are wall time, `monotonic` ones monotonic time. `ended` is told what ended
+    without an ack, `forgotten` which message ids nothing is known of any more, `wake` that there
+    is something to lease, `answered` which question has its answer.
+    """
+
+    def __init__(
+        self,
+        agent_id: str,
+        limits: Limits,
+        *,
+        ended: Callable[[Undelivered], None],
+        forgotten: Callable[[str, Inbox], None],
+        wake: Callable[[str], None],
+        answered: Callable[[str], None],
+    ) -> None:
+        self.agent_id = agent_id
+        self.epoch = secrets.token_hex(8)
+        self.waits = Waits(agent_id, limits)
+        self._limits = limits
+        self._ended = ended
+        self._forgotten = forgotten
+        self._notify = wake
+        self._answered = answered
+        self._last_seq = 0
+        self._gap_through = 0  # the newest seq that is lost, or no longer kept
+        self._ready: list[Message] = []  # by seq
+        self._past: dict[str, Past] = {}
+        self._leased: dict[str, Held] = {}
+        self._leases: dict[str, list[str]] = {}
+        self._kept: dict[str, Kept] = {}  # by the time of the ack
+        self._settled: dict[str, Settled] = {}  # by the time of settling
+        self._owed = 0
+        self._owed_bytes = 0
+        self._owed_by_sender: dict[str, int] = {}
+        self._notices: dict[str, tuple[str, Notice]] = {}  # recipient -> (message id, content)
+        self._notice_count = 0
+        self._earliest_expiry = NEVER  # a lower bound
+        self._earliest_run_out = NEVER  # a lower bound
+
+    # --- in -------------------------------------------------------------------------------
+
+    def accept(self, submission: Submission, now: float) -> Message:
+        """Take a message in. Raises InboxFull or SenderShare, and has then changed nothing."""
+        draft = submission.draft
+        self._make_room(draft.sender, draft.size, now)
+        self._last_seq += 1
+        message = Message(
+            submission.message_id,
+            self._last_seq,
+            draft.sender,
+            self.agent_id,
+            draft.type,
+            draft.text,
+            draft.payload,
+            draft.reply_to,
+            draft.traceparent,
+            submission.broadcast,
+            now,
+            submission.ttl,
+        )
+        self._count(message, 1)
+        self._earliest_expiry = min(self._earliest_expiry, now + submission.ttl)
+        wait = self.waits.match(message, submission)
+        if wait is None:
+            self._ready.append(message)
+            self._notify(self.agent_id)
+        else:
+            self._answer(wait, message)
+        return message
+
+    def _make_room(self, sender: str, size: int, now: float) -> None:
+        limits = self._limits
+        while True:
+            free = limits.inbox_messages - self._owed
+            refusal: InboxFull | SenderShare | None = None
+            if free <= 0 or self._owed_bytes + size > limits.inbox_bytes:
+                refusal = InboxFull(
+                    f"the inbox of {self.agent_id} is full", retry_after=RETRY_FULL_SECONDS
+                )
+            elif self._owed_by_sender.get(sender, 0) >= free:
+                refusal = SenderShare(
+                    f"{sender} has as many unread messages in the inbox of {self.agent_id} "
+                    f"as it has places left",
+                    retry_after=RETRY_FULL_SECONDS,
+                )
+            if refusal is None:
+                return
+            if not (limits.drop_oldest and self._drop_for(sender, now)):
+                raise refusal
+
+    def _drop_for(self, sender: str, now: float) -> bool:
+        """Drop the sender's own oldest ready message, else the oldest: a flood hits itself."""
+        mail = [message for message in self._ready if message.type != UNDELIVERED]
+        victim = next((m for m in mail if m.sender == sender), mail[0] if mail else None)
+        if victim is None:
+            return False
+        self._ready.remove(victim)
+        self._end(victim, State.DROPPED, now)
+        return True
+
+    def _count(self, message: Message, step: int) -> None:
+        """Keep the sums of what is owed; the hub's notices are outside all limits."""
+        if message.sender == HUB:
+            self._notice_count += step
+            return
+        self._owed += step
+        self._owed_bytes += step * message.size
+        owed = self._owed_by_sender
+        count = owed.get(message.sender, 0) + step
+        if count:
+            owed[message.sender] = count
+        else:
+            del owed[message.sender]
+
+    # --- out ------------------------------------------------------------------------------
+
+    def lease(self, lease_id: str, limit: int, max_bytes: int, runs_out: float) -> list[Delivery]:
+        """Hand ready messages to a lease; the same lease again shows what it still holds."""
+        if lease_id in self._leases:
+            return [self._delivery(self._leased[held]) for held in self._leases[lease_id]]
+        taken = self._fitting(limit, max_bytes)
+        if not taken:
+            return []
+        del self._ready[: len(taken)]
+        self._leases[lease_id] = [message.id for message in taken]
+        self._earliest_run_out = min(self._earliest_run_out, runs_out)
+        return [self._delivery(self._hold(message, lease_id, runs_out)) for message in taken]
+
+    def _fitting(self, limit: int, max_bytes: int) -> list[Message]:
+        taken = self._ready[:limit]
+        for count, message in enumerate(taken):
+            max_bytes -= message.size
+            if max_bytes < 0 and count:
+                return taken[:count]
+        return taken
+
+    def _hold(self, message: Message, lease_id: str, runs_out: float) -> Held:
+        past = self._past.pop(message.id, None) if self._past else None
+        attempts, failures = (past.attempts, past.failures) if past else (0, 0)
+        held = Held(message, lease_id, attempts + 1, failures, runs_out)
+        self._leased[message.id] = held
+        self._close_notice(message)
+        return held
+
+    def _delivery(self, held: Held) -> Delivery:
+        return Delivery(held.message, self.epoch, held.attempt)
+
+    def ack(self, message_ids: Iterable[str], now: float) -> list[Acked]:
+        """Settle what is owed of these, leased or (a late ack) ready again."""
+        acked: list[Acked] = []
+        late: set[str] = set()
+        for message_id in message_ids:
+            held = self._leased.get(message_id)
+            if held is not None:
+                self._drop_lease(held)
+                self._settle_wait(held)
+                acked.append(self._keep(held.message, held.attempt, now))
+            elif message_id not in self._kept and message_id not in self._settled:
+                late.add(message_id)
+        if late:
+            acked += self._ack_ready(late, now)
+        return acked
+
+    def _ack_ready(self, message_ids: set[str], now: float) -> list[Acked]:
+        """For readers whose lease ran out, or who only looked."""
+        acked: list[Acked] = []
+        for message in [m for m in self._ready if m.id in message_ids]:
+            self._ready.remove(message)
+            past = self._past.pop(message.id, None)
+            acked.append(self._keep(message, past.attempts if past else 0, now))
+        return acked
+
+    def _settle_wait(self, held: Held) -> None:
+        wait = self.waits.get(held.lease_id)
+        if wait is not None:
+            wait.settled = True
+
+    def _keep(self, message: Message, attempt: int, now: float) -> Acked:
+        self._count(message, -1)
+        self._close_notice(message)
+        self._kept[message.id] = Kept(message, attempt, now)
+        if len(self._kept) > self._limits.kept_messages:
+            self._unkeep(next(iter(self._kept)), now)
+        return Acked(message.id, message.accepted_at)
+
+    def _unkeep(self, message_id: str, now: float) -> None:
+        kept = self._kept.pop(message_id)
+        self._gap_through = max(self._gap_through, kept.message.seq)
+        self._settle(kept.message, State.ACKED, kept.acked_at, kept.attempt, now)
+
+    def _drop_lease(self, held: Held) -> None:
+        """Take a message out of its lease."""
+        message_id = held.message.id
+        del self._leased[message_id]
+        lease = self._leases[held.lease_id]
+        lease.remove(message_id)
+        if not lease:
+            del self._leases[held.lease_id]
+
+    def release(
+        self, lease_id: str, message_ids: Sequence[str] | None, now: float, *, failure: bool
+    ) -> int:
+        """Give back what this lease holds of these; what answers a wait goes by `close_wait`."""
+        if lease_id in self.waits:
+            return 0
+        released = self._held_by(lease_id, message_ids)
+        for held in released:
+            self._give_back(held, now, failure=failure)
+        if released:
+            self._notify(self.agent_id)
+        return len(released)
+
+    def _held_by(self, lease_id: str, message_ids: Sequence[str] | None) -> list[Held]:
+        """What this lease holds of these; of None, all."""
+        wanted = dict.fromkeys(
+            self._leases.get(lease_id, ()) if message_ids is None else message_ids
+        )
+        held = (self._leased.get(message_id) for message_id in wanted)
+        return [one for one in held if one is not None and one.lease_id == lease_id]
+
+    def _give_back(self, held: Held, now: float, *, failure: bool) -> None:
+        self._drop_lease(held)
+        message, failures = held.message, held.failures + failure
+        if failures > self._limits.failures:
+            self._end(message, State.DEAD, now, attempts=held.attempt)
+        elif message.expires_at <= now:
+            self._end(message, State.EXPIRED, now, attempts=held.attempt)
+        else:
+            insort(self._ready, message, key=_seq)
+            self._past[message.id] = Past(held.attempt, failures)
+            self._earliest_expiry = min(self._earliest_expiry, message.expires_at)
+
+    def extend(self, lease_id: str, message_ids: Sequence[str], runs_out: float) -> int:
+        """Move the end of a manual lease for what it holds of these."""
+        extended = [h for h in self._held_by(lease_id, message_ids) if h.runs_out != NEVER]
+        for held in extended:
+            held.runs_out = runs_out
+            self._earliest_run_out = min(self._earliest_run_out, runs_out)
+        return len(extended)
+
+    # --- to look at -----------------------------------------------------------------------
+
+    def look(self, since: Cursor | None, limit: int) -> Page:
+        """Ready and leased, and the kept ones newer than `since`."""
+        shown = [self._ready_delivery(message) for message in self._ready]
+        shown += [self._delivery(held) for held in self._leased.values()]
+        if since is not None:
+            shown += self._kept_after(since)
+        return self._page(shown, since, limit)
+
+    def kept(self, since: Cursor, limit: int) -> Page:
+        """Only the kept ones newer than `since`."""
+        return self._page(self._kept_after(since), since, limit)
+
+    def _ready_delivery(self, message: Message) -> Delivery:
+        past = self._past.get(message.id)
+        return Delivery(message, self.epoch, past.attempts if past else 0, State.READY)
+
+    def _kept_after(self, since: Cursor) -> list[Delivery]:
+        newest_seen = since.seq if since.epoch == self.epoch else 0
+        return [
+            Delivery(kept.message, self.epoch, kept.attempt, State.ACKED)
+            for kept in self._kept.values()
+            if kept.message.seq > newest_seen
+        ]
+
+    def _page(self, shown: list[Delivery], since: Cursor | None, limit: int) -> Page:
+        shown.sort(key=lambda delivery: delivery.message.seq)
+        page = shown[:limit]
+        cursor = page[-1].cursor if page else Cursor(self.epoch, self._last_seq)
+        return Page(
+            deliveries=page, total=len(shown), cursor=cursor, recovered=self._recovers(since)
+        )
+
+    def _recovers(self, since: Cursor | None) -> bool:
+        return (
+            since is not None
+            and since.epoch == self.epoch
+            and self._gap_through <= since.seq <= self._last_seq
+        )
+
+    def standing(self, message_id: str) -> Standing | None:
+        """Where a message stands here; None when nothing is known of it."""
+        if held := self._leased.get(message_id):
+            return self._standing(
+                held.message, State.LEASED, held.message.accepted_at, held.attempt
+            )
+        if kept := self._kept.get(message_id):
+            return self._standing(kept.message, State.ACKED, kept.acked_at, kept.attempt)
+        if settled := self._settled.get(message_id):
+            return Standing(
+                recipient=self.agent_id,
+                state=settled.state,
+                since=settled.since,
+                accepted_at=settled.accepted_at,
+                expires_at=settled.expires_at,
+                attempts=settled.attempts,
+            )
+        for message in self._ready:
+            if message.id == message_id:
+                past = self._past.get(message_id)
+                attempts = past.attempts if past else 0
+                return self._standing(message, State.READY, message.accepted_at, attempts)
+        return None
+
+    def _standing(self, message: Message, state: State, since: float, attempts: int) -> Standing:
+        return Standing(
+            recipient=self.agent_id,
+            state=state,
+            since=since,
+            accepted_at=message.accepted_at,
+            expires_at=message.expires_at,
+            attempts=attempts,
+        )
+
+    def find(self, message_id: str) -> Message | Settled | None:
+        """What is still known here of a message."""
+        if held := self._leased.get(message_id):
+            return held.message
+        if kept := self._kept.get(message_id):
+            return kept.message
+        return self._settled.get(message_id) or next(
+            (message for message in self._ready if message.id == message_id), None
+        )
+
+    # --- waits ----------------------------------------------------------------------------
+
+    def open_wait(self, question_id: str, asked: str, *, since: float, deadline: float) -> Wait:
+        """Reserve the reply to a question; one that came while no wait stood is taken now."""
+        answered = self.waits.answered(question_id)
+        if answered is not None:
+            return answered
+        wait = self.waits.open(question_id, asked, since, deadline)
+        if wait.state is WaitState.PENDING:
+            for message in self._ready:
+                if message.reply_to == question_id and message.sender == asked:
+                    self._ready.remove(message)
+                    wait.state = WaitState.REPLIED
+                    self._answer(wait, message)
+                    break
+        return wait.view()
+
+    def _answer(self, wait: OpenWait, message: Message) -> None:
+        held = self._hold(message, wait.question_id, NEVER)
+        self._leases[wait.question_id] = [message.id]
+        wait.delivery = self._delivery(held)
+        self._answered(wait.question_id)
+
+    def wait(self, question_id: str) -> Wait | None:
+        wait = self.waits.get(question_id)
+        return self.waits.answered(question_id) if wait is None else wait.view()
+
+    def close_wait(self, question_id: str, now: float, *, keep: bool) -> None:
+        """End a wait; its answer is ready again unless it was acked."""
+        wait = self.waits.close(question_id, now, keep=keep)
+        if wait is not None and wait.delivery is not None and not wait.settled:
+            self.release(question_id, None, now, failure=False)
+
+    # --- endings --------------------------------------------------------------------------
+
+    def _end(self, message: Message, state: State, now: float, attempts: int = 0) -> None:
+        """A message ends without an ack."""
+        past = self._past.pop(message.id, None)
+        self._count(message, -1)
+        self._close_notice(message)
+        self._gap_through = max(self._gap_through, message.seq)
+        self._settle(message, state, now, past.attempts if past else attempts, now)
+        self._ended(
+            Undelivered(
+                message_id=message.id,
+                sender=message.sender,
+                recipient=self.agent_id,
+                state=state,
+                notify=not message.broadcast and message.sender != HUB,
+            )
+        )
+
+    def _settle(
+        self, message: Message, state: State, since: float, attempts: int, now: float
+    ) -> None:
+        limits = self._limits
+        forget_at = now + limits.settled_seconds
+        self._settled[message.id] = Settled(
+            message.seq,
+            message.sender,
+            state,
+            since,
+            message.accepted_at,
+            message.expires_at,
+            attempts,
+            forget_at,
+        )
+        self._earliest_expiry = min(self._earliest_expiry, forget_at)
+        if len(self._settled) > limits.settled_messages:
+            self._forget(next(iter(self._settled)))
+
+    def _forget(self, message_id: str) -> None:
+        del self._settled[message_id]
+        self._forgotten(message_id, self)
+
+    def come_due(self, now: float, monotonic: float) -> None:
+        """Do what time has brought: manual leases run out, messages expire."""
+        if monotonic >= self._earliest_run_out:
+            self._run_out(now, monotonic)
+        if now >= self._earliest_expiry:
+            self._expire(now)
+        if len(self.waits):
+            for question_id in self.waits.come_due(now):
+                self.close_wait(question_id, now, keep=False)
+
+    def _run_out(self, now: float, monotonic: float) -> None:
+        over = [held for held in self._leased.values() if held.runs_out <= monotonic]
+        for held in over:
+            self._give_back(held, now, failure=True)
+        self._earliest_run_out = min((h.runs_out for h in self._leased.values()), default=NEVER)
+        if over:
+            self._notify(self.agent_id)
+
+    def _expire(self, now: float) -> None:
+        expired = [message for message in self._ready if message.expires_at <= now]
+        if expired:
+            self._ready = [message for message in self._ready if message.expires_at > now]
+        for message in expired:
+            self._end(message, State.EXPIRED, now)
+        for kept in [k for k in self._kept.values() if k.message.expires_at <= now]:
+            self._unkeep(kept.message.id, now)
+        while self._settled and next(iter(self._settled.values())).forget_at <= now:
+            self._forget(next(iter(self._settled)))
+        self._earliest_expiry = self._next_expiry()
+
+    def _next_expiry(self) -> float:
+        times = [message.expires_at for message in self._ready]
+        times += [kept.message.expires_at for kept in self._kept.values()]
+        times += [settled.forget_at for settled in islice(self._settled.values(), 1)]
+        return min(times, default=NEVER)
+
+    # --- notices --------------------------------------------------------------------------
+
+    def notice(self, ended: Undelivered, now: float) -> Message | None:
+        """Tell this agent, a sender, of one ending; the message if one had to be made for it.
+
+        With all places for notices taken nothing is told: the standing still says it.
+        """
+        pending = self._notices.get(ended.recipient)
+        if pending is not None:
+            message_id, notice = pending
+            if notice.add(ended, self._limits.ids_per_notice):
+                self._rewrite(message_id, notice)
+            return None
+        if self._notice_count >= self._limits.notices_per_inbox:
+            return None
+        notice = Notice.about(ended.recipient)
+        notice.add(ended, self._limits.ids_per_notice)
+        return self._post(notice, now)
+
+    def _post(self, notice: Notice, now: float) -> Message:
+        self._last_seq += 1
+        message = Message(
+            new_message_id(),
+            self._last_seq,
+            HUB,
+            self.agent_id,
+            UNDELIVERED,
+            notice.text,
+            notice.payload,
+            None,
+            None,
+            False,
+            now,
+            self._limits.notice_ttl,
+        )
+        self._count(message, 1)
+        self._notices[notice.recipient] = (message.id, notice)
+        self._earliest_expiry = min(self._earliest_expiry, message.expires_at)
+        self._ready.append(message)
+        self._notify(self.agent_id)
+        return message
+
+    def _rewrite(self, message_id: str, notice: Notice) -> None:
+        for place, message in enumerate(self._ready):
+            if message.id == message_id:
+                self._ready[place] = replace(message, text=notice.text, payload=notice.payload)
+                return
+
+    def _close_notice(self, message: Message) -> None:
+        """What has been handed out, or is gone, is not written to any more."""
+        if message.type == UNDELIVERED:
+            self._notices = {
+                recipient: pending
+                for recipient, pending in self._notices.items()
+                if pending[0] != message.id
+            }
+
+    # --- sums -----------------------------------------------------------------------------
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing owed, nothing kept, nobody waiting."""
+        return not (self._ready or self._leased or self._kept or len(self.waits))
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Ready, leased and kept messages."""
+        return len(self._ready), len(self._leased), len(self._kept)
+
+    @property
+    def oldest_ready_at(self) -> float | None:
+        return self._ready[0].accepted_at if self._ready else None
+
+    def known_ids(self) -> list[str]:
+        """Every message id that something is still known of here."""
+        return [
+            *(message.id for message in self._ready),
+            *self._leased,
+            *self._kept,
+            *self._settled,
+        ]

@@ -1,0 +1,372 @@
+"""Queues in the memory of this process: the reference model of what a backend does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import ClassVar
+
+from msgspec.structs import replace
+
+from agent_hub.core.agent import Agent
+from agent_hub.core.clock import Clock
+from agent_hub.core.errors import TooManyInboxes
+from agent_hub.core.message import ALL, Cursor, Delivery
+from agent_hub.core.queue_backend import (
+    Acked,
+    Limits,
+    Page,
+    QueueBackend,
+    Receipt,
+    Standing,
+    State,
+    Submission,
+    Totals,
+    Undelivered,
+    Wait,
+    Watch,
+)
+from agent_hub.queue_backends.claims import Claims, again
+from agent_hub.queue_backends.inbox import NEVER, Inbox
+from agent_hub.queue_backends.watchers import Occupants, Watchers
+
+
+class MemoryBackend(QueueBackend):
+    """Plain dictionaries. Nothing awaits, so that each call is one turn of the event loop."""
+
+    name: ClassVar[str] = "memory"
+
+    def __init__(self, clock: Clock, limits: Limits | None = None) -> None:
+        self._clock = clock
+        self._limits = limits or Limits()
+        self._inboxes: dict[str, Inbox] = {}
+        self._unregistered: set[str] = set()  # the inboxes without a registered agent
+        self._empty_since: dict[str, float] = {}
+        self._agents: dict[str, Agent] = {}
+        self._sent: dict[str, Inbox | dict[str, Inbox]] = {}  # message id -> where it went
+        self._claims = Claims(self._limits)
+        self._endings: dict[tuple[str, str], Undelivered] = {}
+        self._ends: Counter[State] = Counter()
+        self._accepted = 0
+        self._last_since = 0.0
+        self._readers = Watchers()
+        self._askers = Watchers()
+        self._occupants = Occupants()
+
+    @property
+    def durability(self) -> str:
+        return "process"
+
+    # --- mail -----------------------------------------------------------------------------
+
+    async def send(self, submission: Submission) -> Receipt:
+        now = self._clock.time()
+        earlier = self._earlier(submission, now)
+        if earlier is not None:
+            return again(earlier)
+        inbox = self._inbox_for(submission.recipient, now)
+        message = inbox.accept(submission, now)
+        self._accepted += 1
+        self._remember(submission, inbox)
+        recipient = self._agents.get(submission.recipient)
+        receipt = Receipt(
+            message_id=message.id,
+            seq=message.seq,
+            epoch=inbox.epoch,
+            expires_at=message.expires_at,
+            recipient=recipient,
+        )
+        key = submission.draft.idempotency_key
+        if key is not None and not submission.broadcast:
+            sender, to = submission.draft.sender, submission.recipient
+            self._claims.add(sender, to, key, submission.fingerprint, message.id, now, receipt)
+        return receipt
+
+    def _earlier(self, submission: Submission, now: float) -> Receipt | None:
+        """The first receipt, if this submission was accepted before."""
+        draft, to = submission.draft, submission.recipient
+        if draft.idempotency_key is not None and not submission.broadcast:
+            claim = self._claims.find(
+                draft.sender, to, draft.idempotency_key, submission.fingerprint, now
+            )
+            if claim is not None:
+                return claim.receipt
+        elif submission.asking_since is not None:
+            claim = self._claims.take_abandoned(draft.sender, to, submission.fingerprint, now)
+            if claim is not None:
+                return claim.receipt
+        return self._receipt(submission.message_id, to)
+
+    def _receipt(self, message_id: str, recipient: str) -> Receipt | None:
+        """The receipt of a message that this inbox still knows."""
+        sent = self._sent.get(message_id)
+        inbox = sent.get(recipient) if isinstance(sent, dict) else sent
+        if inbox is None or inbox.agent_id != recipient:
+            return None
+        found = inbox.find(message_id)
+        if found is None:
+            return None
+        return Receipt(
+            message_id=message_id,
+            seq=found.seq,
+            epoch=inbox.epoch,
+            expires_at=found.expires_at,
+            recipient=self._agents.get(recipient),
+        )
+
+    def _remember(self, submission: Submission, inbox: Inbox) -> None:
+        """Where a message went, for its sender to ask."""
+        if not submission.broadcast:
+            self._sent[submission.message_id] = inbox
+            return
+        copies = self._sent.setdefault(submission.message_id, {})
+        assert isinstance(copies, dict)
+        copies[inbox.agent_id] = inbox
+
+    def _inbox_for(self, agent_id: str, now: float) -> Inbox:
+        """The inbox, made on demand."""
+        inbox = self._inboxes.get(agent_id)
+        if inbox is not None:
+            inbox.come_due(now, self._clock.monotonic())
+            return inbox
+        if agent_id not in self._agents:
+            if len(self._unregistered) >= self._limits.unregistered_inboxes:
+                raise TooManyInboxes(
+                    f"{agent_id} is not registered, and the hub holds "
+                    f"{self._limits.unregistered_inboxes} inboxes for such ids already",
+                    retry_after=self._limits.empty_inbox_seconds,
+                )
+            self._unregistered.add(agent_id)
+        inbox = self._inboxes[agent_id] = Inbox(
+            agent_id,
+            self._limits,
+            ended=self._ended,
+            forgotten=self._forgotten,
+            wake=self._readers.wake,
+            answered=self._askers.wake,
+        )
+        return inbox
+
+    def _existing(self, agent_id: str) -> Inbox | None:
+        """The inbox, if there is one, with all done in it that has come due."""
+        inbox = self._inboxes.get(agent_id)
+        if inbox is not None:
+            inbox.come_due(self._clock.time(), self._clock.monotonic())
+        return inbox
+
+    def _ended(self, ended: Undelivered) -> None:
+        self._endings[ended.message_id, ended.recipient] = ended
+        self._ends[ended.state] += 1
+
+    def _forgotten(self, message_id: str, inbox: Inbox) -> None:
+        sent = self._sent.get(message_id)
+        if isinstance(sent, dict):
+            sent.pop(inbox.agent_id, None)
+        if not (isinstance(sent, dict) and sent):
+            self._sent.pop(message_id, None)
+
+    async def claim(self, sender: str, key: str, fingerprint: bytes, message_id: str) -> str:
+        now = self._clock.time()
+        claim = self._claims.find(sender, ALL, key, fingerprint, now)
+        if claim is not None:
+            return claim.message_id
+        self._claims.add(sender, ALL, key, fingerprint, message_id, now)
+        return message_id
+
+    async def lease(
+        self, agent_id: str, lease_id: str, *, limit: int, max_bytes: int, seconds: float | None
+    ) -> list[Delivery]:
+        inbox = self._existing(agent_id)
+        if inbox is None:
+            return []
+        runs_out = NEVER if seconds is None else self._clock.monotonic() + seconds
+        return inbox.lease(lease_id, limit, max_bytes, runs_out)
+
+    async def ack(self, agent_id: str, message_ids: Sequence[str]) -> list[Acked]:
+        inbox = self._existing(agent_id)
+        if inbox is None:
+            return []
+        acked = inbox.ack(message_ids, self._clock.time())
+        self._ends[State.ACKED] += len(acked)
+        return acked
+
+    async def release(
+        self,
+        agent_id: str,
+        lease_id: str,
+        message_ids: Sequence[str] | None,
+        *,
+        failure: bool,
+    ) -> int:
+        inbox = self._existing(agent_id)
+        if inbox is None:
+            return 0
+        return inbox.release(lease_id, message_ids, self._clock.time(), failure=failure)
+
+    async def extend(
+        self, agent_id: str, lease_id: str, message_ids: Sequence[str], *, seconds: float
+    ) -> int:
+        inbox = self._existing(agent_id)
+        if inbox is None:
+            return 0
+        return inbox.extend(lease_id, message_ids, self._clock.monotonic() + seconds)
+
+    async def look(self, agent_id: str, since: Cursor | None, limit: int) -> Page:
+        inbox = self._existing(agent_id)
+        return NOTHING if inbox is None else inbox.look(since, limit)
+
+    async def kept(self, agent_id: str, since: Cursor, limit: int) -> Page:
+        inbox = self._existing(agent_id)
+        return NOTHING if inbox is None else inbox.kept(since, limit)
+
+    async def standings(self, agent_id: str, message_id: str) -> list[Standing]:
+        sent = self._sent.get(message_id)
+        inboxes = list(sent.values()) if isinstance(sent, dict) else [sent] if sent else []
+        shown = []
+        for inbox in inboxes:
+            inbox.come_due(self._clock.time(), self._clock.monotonic())
+            found = inbox.find(message_id)
+            if found is not None and agent_id in (found.sender, inbox.agent_id):
+                shown.append(inbox.standing(message_id))
+        return [standing for standing in shown if standing is not None]
+
+    # --- waits ----------------------------------------------------------------------------
+
+    async def open_wait(
+        self, agent_id: str, question_id: str, asked: str, *, seconds: float
+    ) -> Wait:
+        now = self._clock.time()
+        # No two waits stand since the same moment: which one stood first decides a crossing.
+        self._last_since = since = max(now, self._last_since + 1e-6)
+        inbox = self._inbox_for(agent_id, now)
+        return inbox.open_wait(question_id, asked, since=since, deadline=now + seconds)
+
+    async def wait(self, agent_id: str, question_id: str) -> Wait | None:
+        inbox = self._existing(agent_id)
+        return None if inbox is None else inbox.wait(question_id)
+
+    async def close_wait(
+        self,
+        agent_id: str,
+        question_id: str,
+        *,
+        keep: bool = False,
+        abandoned: Submission | None = None,
+    ) -> None:
+        now = self._clock.time()
+        inbox = self._existing(agent_id)
+        if inbox is not None:
+            inbox.close_wait(question_id, now, keep=keep)
+        if abandoned is not None:
+            receipt = self._receipt(question_id, abandoned.recipient)
+            if receipt is not None:
+                sender, to = abandoned.draft.sender, abandoned.recipient
+                self._claims.abandon(sender, to, abandoned.fingerprint, receipt, now)
+
+    # --- what ended without an ack --------------------------------------------------------
+
+    async def undelivered(self, limit: int) -> list[Undelivered]:
+        return list(islice(self._endings.values(), limit))
+
+    async def notice(self, ended: Undelivered) -> bool:
+        now = self._clock.time()
+        inbox = self._inbox_for(ended.sender, now)
+        message = inbox.notice(ended, now)
+        if message is None:
+            return False
+        self._accepted += 1
+        self._sent[message.id] = inbox
+        return True
+
+    async def noted(self, ended: Sequence[Undelivered]) -> None:
+        for one in ended:
+            self._endings.pop((one.message_id, one.recipient), None)
+
+    async def sweep(self) -> None:
+        now, monotonic = self._clock.time(), self._clock.monotonic()
+        for agent in list(self._agents.values()):
+            if agent.last_seen + self._limits.registration_seconds <= now:
+                await self.remove_agent(agent.agent_id)
+        for inbox in list(self._inboxes.values()):
+            inbox.come_due(now, monotonic)
+            self._sweep_empty(inbox, now)
+        self._claims.sweep(now)
+
+    def _sweep_empty(self, inbox: Inbox, now: float) -> None:
+        """An empty inbox of nobody goes after a while, and with it its epoch."""
+        agent_id = inbox.agent_id
+        if agent_id in self._agents or not inbox.is_empty or agent_id in self._readers:
+            self._empty_since.pop(agent_id, None)
+        elif self._empty_since.setdefault(agent_id, now) + self._limits.empty_inbox_seconds <= now:
+            del self._empty_since[agent_id], self._inboxes[agent_id]
+            self._unregistered.discard(agent_id)
+            for message_id in inbox.known_ids():
+                self._forgotten(message_id, inbox)
+
+    async def totals(self) -> Totals:
+        ready = leased = kept = 0
+        oldest: float | None = None
+        for inbox in self._inboxes.values():
+            counts = inbox.counts
+            ready, leased, kept = ready + counts[0], leased + counts[1], kept + counts[2]
+            if inbox.oldest_ready_at is not None:
+                oldest = min(oldest or inbox.oldest_ready_at, inbox.oldest_ready_at)
+        return Totals(
+            accepted=self._accepted,
+            acked=self._ends[State.ACKED],
+            expired=self._ends[State.EXPIRED],
+            dead=self._ends[State.DEAD],
+            dropped=self._ends[State.DROPPED],
+            ready=ready,
+            leased=leased,
+            kept=kept,
+            inboxes=len(self._inboxes),
+            oldest_ready_at=oldest,
+        )
+
+    # --- wake-ups -------------------------------------------------------------------------
+
+    def watch(
+        self, agent_id: str, wake: Callable[[], None], *, question_id: str | None = None
+    ) -> Watch:
+        if question_id is not None:
+            return self._askers.add(question_id, wake)
+        return self._readers.add(agent_id, wake)
+
+    def occupy(self, agent_id: str, replaced: Callable[[], None]) -> Watch:
+        return self._occupants.add(agent_id, replaced)
+
+    # --- agents ---------------------------------------------------------------------------
+
+    async def put_agent(self, agent: Agent) -> bool:
+        now = self._clock.time()
+        known = self._agents.get(agent.agent_id)
+        registered_at = now if known is None else known.registered_at
+        self._agents[agent.agent_id] = replace(agent, last_seen=now, registered_at=registered_at)
+        self._unregistered.discard(agent.agent_id)
+        return known is None
+
+    async def touch_agent(self, agent_id: str, status: str | None = None) -> Agent | None:
+        agent = self._agents.get(agent_id)
+        if agent is None:
+            return None
+        agent = replace(agent, last_seen=self._clock.time(), status=status or agent.status)
+        self._agents[agent_id] = agent
+        return agent
+
+    async def remove_agent(self, agent_id: str) -> bool:
+        if self._agents.pop(agent_id, None) is None:
+            return False
+        if agent_id in self._inboxes:
+            self._unregistered.add(agent_id)
+        return True
+
+    async def agent(self, agent_id: str) -> Agent | None:
+        return self._agents.get(agent_id)
+
+    async def agents(self) -> list[Agent]:
+        return list(self._agents.values())
+
+
+NOTHING = Page(deliveries=[], total=0, cursor=None, recovered=False)

@@ -1,0 +1,115 @@
+"""The questions of one agent that still wait for an answer, and the answers given lately."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from agent_hub.core.errors import TooManyWaits
+from agent_hub.core.message import Delivery, Message
+from agent_hub.core.queue_backend import Limits, Submission, Wait, WaitState
+
+
+class OpenWait(Struct, kw_only=True):
+    """One wait. `deadline` (wall time) ends it should its holder vanish."""
+
+    question_id: str
+    asked: str
+    since: float
+    deadline: float
+    state: WaitState = WaitState.PENDING
+    delivery: Delivery | None = None
+    settled: bool = False
+
+    def view(self) -> Wait:
+        return Wait(
+            question_id=self.question_id,
+            since=self.since,
+            state=self.state,
+            delivery=self.delivery,
+            settled=self.settled,
+        )
+
+
+class Waits:
+    """All waits of one inbox, oldest first, and which message answers which."""
+
+    def __init__(self, agent_id: str, limits: Limits) -> None:
+        self._agent_id = agent_id
+        self._limits = limits
+        self._open: dict[str, OpenWait] = {}
+        self._answered: dict[str, tuple[float, Wait]] = {}  # question -> (forget at, answer)
+
+    def __len__(self) -> int:
+        return len(self._open) + len(self._answered)
+
+    def __contains__(self, question_id: str) -> bool:
+        return question_id in self._open
+
+    def get(self, question_id: str) -> OpenWait | None:
+        return self._open.get(question_id)
+
+    def answered(self, question_id: str) -> Wait | None:
+        """The answer given lately to a question that may be asked again."""
+        remembered = self._answered.get(question_id)
+        return remembered and remembered[1]
+
+    def open(self, question_id: str, asked: str, since: float, deadline: float) -> OpenWait:
+        """Open, or find open. Raises TooManyWaits."""
+        wait = self._open.get(question_id)
+        if wait is not None:
+            wait.deadline = max(wait.deadline, deadline)
+            return wait
+        pending = sum(wait.state is WaitState.PENDING for wait in self._open.values())
+        if pending >= self._limits.waits_per_agent:
+            raise TooManyWaits(
+                f"{self._agent_id} waits for {self._limits.waits_per_agent} answers already",
+                retry_after=1.0,
+            )
+        wait = OpenWait(question_id=question_id, asked=asked, since=since, deadline=deadline)
+        self._open[question_id] = wait
+        return wait
+
+    def match(self, message: Message, submission: Submission) -> OpenWait | None:
+        """The wait that this arriving message answers; sets the wait's new state."""
+        if not self._open or submission.broadcast:
+            return None
+        pending = [
+            wait
+            for wait in self._open.values()
+            if wait.state is WaitState.PENDING and wait.asked == message.sender
+        ]
+        for wait in pending:
+            if message.reply_to == wait.question_id:
+                wait.state = WaitState.REPLIED
+                return wait
+        if message.reply_to is not None or not pending:
+            return None
+        return self._fall_back(pending[0], message.sender, submission.asking_since)
+
+    def _fall_back(
+        self, oldest: OpenWait, sender: str, asking_since: float | None
+    ) -> OpenWait | None:
+        """A message that names no question: a reply from a model that forgot, or a crossing."""
+        if asking_since is None:
+            oldest.state = WaitState.REPLIED
+            return oldest
+        # Both ask each other: the wait that stood first gives way, so that exactly one does.
+        if (oldest.since, self._agent_id) < (asking_since, sender):
+            oldest.state = WaitState.CROSSED
+            return oldest
+        return None
+
+    def close(self, question_id: str, now: float, *, keep: bool) -> OpenWait | None:
+        """End an open wait; with `keep` a settled reply can be given again for a while."""
+        wait = self._open.pop(question_id, None)
+        if keep and wait is not None and wait.settled and wait.state is WaitState.REPLIED:
+            self._answered[question_id] = (now + self._limits.idempotency_seconds, wait.view())
+            if len(self._answered) > self._limits.answers_per_agent:
+                del self._answered[next(iter(self._answered))]
+        return wait
+
+    def come_due(self, now: float) -> list[str]:
+        """Forget old answers; the questions whose holder vanished."""
+        while self._answered and next(iter(self._answered.values()))[0] <= now:
+            del self._answered[next(iter(self._answered))]
+        return [wait.question_id for wait in self._open.values() if wait.deadline <= now]
