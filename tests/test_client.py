@@ -1,0 +1,67 @@
+"""The client: who an agent is, and what it remembers."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent_hub.client import AgentClient
+from agent_hub.client.handed import Handed
+
+
+@pytest.mark.parametrize(
+    ("name", "session_id", "agent_id"),
+    [
+        ("Beta", "01TYEi4Mjf2Tft2SWjjVtdQ3", "beta-01TYEi4M"),
+        ("Code  Reviewer (EU)", "abc", "code-reviewer-eu-abc"),
+        ("Ångström", "s1", "angstrom-s1"),
+        ("x" * 128, "0123456789", "x" * 55 + "-01234567"),
+        ("Beta", "a/b c?d", "beta-a-b-c-d"),
+    ],
+)
+def test_an_id_is_made_of_the_name_and_the_start_of_the_session(
+    name: str, session_id: str, agent_id: str
+) -> None:
+    assert AgentClient(name=name, session_id=session_id).agent_id == agent_id
+
+
+def test_a_given_id_is_taken_as_it_is() -> None:
+    assert AgentClient(agent_id="Beta.1", name="Other", session_id="s").agent_id == "Beta.1"
+
+
+@pytest.mark.parametrize(
+    ("name", "session_id"), [(None, None), ("Beta", None), (None, "s1"), ("日本", "s1"), ("B", "?")]
+)
+def test_without_an_id_and_without_what_makes_one_the_client_says_what_is_missing(
+    name: str | None, session_id: str | None
+) -> None:
+    with pytest.raises(ValueError, match="agent_id, or name and session_id"):
+        AgentClient(name=name, session_id=session_id)
+
+
+@pytest.mark.parametrize("agent_id", ["", "ALL", "hub", "-a", "a/b", "a" * 65])
+def test_an_id_that_no_agent_can_have_is_refused(agent_id: str) -> None:
+    with pytest.raises(ValueError, match="cannot be an agent id"):
+        AgentClient(agent_id=agent_id)
+
+
+def test_a_url_that_is_not_http_is_refused() -> None:
+    with pytest.raises(ValueError, match="http://"):
+        AgentClient("localhost:8080", agent_id="beta")
+
+
+def test_a_client_remembers_a_bounded_number_of_messages() -> None:
+    handed = Handed(limit=2)
+    for message_id in ("a", "b", "c"):
+        assert handed.take(message_id)
+    assert handed.take("a")
+    assert not handed.take("c")
+
+
+def test_what_was_settled_is_remembered_and_what_was_held_can_be_forgotten() -> None:
+    handed = Handed()
+    handed.take("held")
+    handed.take("settled")
+    handed.settle("settled")
+    handed.forget_held()
+    assert handed.is_settled("settled")
+    assert handed.take("held")
