@@ -1,0 +1,817 @@
+"""The client against a hub that misbehaves: cut connections, refusals, duplicates, silence.
+
+The hub here is a script on a real socket, because no real hub can be asked for these faults.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.test_utils import TestServer, unused_port
+
+from agent_hub.client import (
+    AgentClient,
+    Delivery,
+    Disconnected,
+    HubError,
+    HubUnreachable,
+    Message,
+    Pace,
+)
+
+PATIENCE = 5.0  # seconds after which a test is stuck; nothing waits for it
+HEARTBEAT = 30
+
+
+class Clock:
+    """Time that moves only when a test says so."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self._sleepers: list[tuple[float, int, float, asyncio.Future[None]]] = []
+        self._count = 0
+        self._slept = asyncio.Event()
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        woken = asyncio.get_running_loop().create_future()
+        self._count += 1
+        heapq.heappush(self._sleepers, (self.time + seconds, self._count, seconds, woken))
+        self._slept.set()
+        await woken
+
+    async def skip(self, seconds: float) -> None:
+        """Wait until somebody sleeps for exactly so long, then move time until it wakes."""
+        async with asyncio.timeout(PATIENCE):
+            while (until := self._end_of(seconds)) is None:
+                self._slept.clear()
+                await self._slept.wait()
+        self.pass_(until - self.time)
+
+    def pass_(self, seconds: float) -> None:
+        self.time += seconds
+        while self._sleepers and self._sleepers[0][0] <= self.time:
+            woken = heapq.heappop(self._sleepers)[3]
+            if not woken.done():
+                woken.set_result(None)
+
+    def _end_of(self, seconds: float) -> float | None:
+        ends = [s[0] for s in self._sleepers if s[2] == seconds and not s[3].done()]
+        return min(ends, default=None)
+
+
+@dataclass
+class Socket:
+    """The hub's end of one WebSocket."""
+
+    request: web.Request
+    ws: web.WebSocketResponse
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(self, frame: dict[str, Any]) -> None:
+        await self.ws.send_json(frame)
+
+    async def receive(self) -> Any:
+        """The next frame of the client: an object, or the type of a control frame."""
+        frame = await self.ws.receive(timeout=PATIENCE)
+        return frame.json() if frame.type is WSMsgType.TEXT else frame.type
+
+    async def close(self, code: int, reason: str = "") -> None:
+        await self.ws.close(code=code, message=reason.encode())
+        self.over.set()
+
+    def cut(self) -> None:
+        """What a pulled cable looks like once the network has noticed."""
+        assert self.request.transport is not None
+        self.request.transport.abort()
+        self.over.set()
+
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ScriptedHub:
+    """Answers each REST call with the next of its script; gives each WebSocket to the test."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, Any]] = []
+        self.keys: list[str | None] = []
+        self.script: list[Answer] = []
+        self.upgrades: list[Answer] = []
+        self._sockets: asyncio.Queue[Socket] = asyncio.Queue()
+        self._open: list[Socket] = []
+        self.url = ""
+
+    @property
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/ws/{agent_id}", self._upgrade)
+        app.router.add_route("*", "/api/v1/{path:.*}", self._call)
+        return app
+
+    async def _call(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json() if request.can_read_body else None
+        self.calls.append((request.method, request.match_info["path"], body))
+        self.keys.append(request.headers.get("Idempotency-Key"))
+        return await self.script.pop(0)(request)
+
+    async def _upgrade(self, request: web.Request) -> web.StreamResponse:
+        if self.upgrades:
+            return await self.upgrades.pop(0)(request)
+        ws = web.WebSocketResponse(autoping=False)
+        await ws.prepare(request)
+        socket = Socket(request, ws)
+        self._open.append(socket)
+        self._sockets.put_nowait(socket)
+        await socket.over.wait()
+        return ws
+
+    async def connection(self, **welcome: Any) -> Socket:
+        """The client's next WebSocket, greeted."""
+        async with asyncio.timeout(PATIENCE):
+            socket = await self._sockets.get()
+        frame = {"type": "hub.welcome", "from": "hub", "heartbeat_seconds": HEARTBEAT}
+        await socket.send({**frame, "recovered": True, "cursor": "e:0", **welcome})
+        return socket
+
+    def hang_up(self) -> None:
+        for socket in self._open:
+            socket.over.set()
+
+
+def says(status: int, body: Any, **headers: str) -> Answer:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.json_response(body, status=status, headers=headers)
+
+    return answer
+
+
+def refuses(status: int, code: str, *, retryable: bool = False, **headers: str) -> Answer:
+    problem = {"code": code, "status": status, "detail": "because", "request_id": "r1"}
+    return says(status, {**problem, "retryable": retryable}, **headers)
+
+
+async def cuts(request: web.Request) -> web.StreamResponse:
+    """Take the request, and hang up instead of answering."""
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+ACCEPTED = {"success": True, "message_id": "m_1", "seq": 1, "epoch": "e", "durability": "process"}
+REGISTERED = {
+    "success": True,
+    "agent_id": "beta",
+    "websocket_url": "/ws/beta",
+    "peers": [],
+    "heartbeat_seconds": HEARTBEAT,
+}
+
+
+def mail(seq: int, *, attempt: int = 1, epoch: str = "e", **fields: Any) -> dict[str, Any]:
+    return {
+        "id": f"m_{seq}",
+        "seq": seq,
+        "from": "alpha",
+        "to": "beta",
+        "type": "message",
+        "text": f"text {seq}",
+        "payload": {},
+        "reply_to": None,
+        "timestamp": "2026-11-20T08:00:00.000Z",
+        "expires_at": "2026-11-20T08:05:00.000Z",
+        "attempt": attempt,
+        "cursor": f"{epoch}:{seq}",
+        **fields,
+    }
+
+
+def ack(seq: int) -> dict[str, Any]:
+    return {"type": "hub.ack", "ids": [f"m_{seq}"]}
+
+
+def release(seq: int) -> dict[str, Any]:
+    return {"type": "hub.release", "ids": [f"m_{seq}"]}
+
+
+@pytest.fixture
+async def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[ScriptedHub]:
+    hub = ScriptedHub()
+    server = TestServer(hub.app)
+    await server.start_server()
+    hub.url = str(server.make_url("/"))
+    yield hub
+    hub.hang_up()
+    await server.close()
+
+
+@pytest.fixture
+def pace(clock: Clock) -> Pace:
+    return Pace(sleep=clock.sleep, now=clock.now, random=lambda: 0.5)
+
+
+@pytest.fixture
+async def beta(hub: ScriptedHub, pace: Pace) -> AsyncIterator[AgentClient]:
+    async with AgentClient(hub.url, agent_id="beta", pace=pace) as client:
+        yield client
+        hub.hang_up()
+
+
+async def soon(awaitable: Awaitable[Any]) -> Any:
+    async with asyncio.timeout(PATIENCE):
+        return await awaitable
+
+
+async def take(client: AgentClient) -> Delivery:
+    delivery: Delivery = await soon(anext(client.deliveries()))
+    return delivery
+
+
+# --- calls ----------------------------------------------------------------------------------
+
+
+async def test_a_send_that_lost_its_answer_is_sent_again_under_the_same_key(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    hub.script = [cuts, says(202, ACCEPTED, **{"Idempotency-Replayed": "true"})]
+    sending = asyncio.create_task(beta.send_message("alpha", "Hello"))
+    await clock.skip(0.25)
+    accepted = await soon(sending)
+    assert (accepted.message_id, accepted.replayed) == ("m_1", True)
+    assert hub.calls[0] == hub.calls[1]
+    assert hub.keys[0] is not None
+    assert hub.keys[0] == hub.keys[1]
+
+
+async def test_two_sends_never_share_a_key(hub: ScriptedHub, beta: AgentClient) -> None:
+    hub.script = [says(202, ACCEPTED), says(202, ACCEPTED)]
+    await beta.send_message("alpha", "Hello")
+    await beta.send_message("alpha", "Hello")
+    assert len(set(hub.keys)) == 2
+
+
+async def test_a_busy_hub_is_asked_again_no_sooner_than_it_wishes(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    busy = refuses(503, "draining", retryable=True, **{"Retry-After": "7"})
+    hub.script = [busy, says(202, ACCEPTED)]
+    sending = asyncio.create_task(beta.send_message("alpha", "Hello"))
+    await clock.skip(7)
+    assert (await soon(sending)).message_id == "m_1"
+
+
+async def test_a_full_inbox_is_reported_with_the_hubs_code_after_the_last_try(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    full = refuses(429, "inbox_full", retryable=True, **{"Retry-After": "1"})
+    hub.script = [full] * 6
+    sending = asyncio.create_task(beta.send_message("alpha", "Hello"))
+    for pause in (1, 1, 1, 2, 4):
+        await clock.skip(pause)
+    with pytest.raises(HubError, match="inbox_full: because") as refusal:
+        await soon(sending)
+    assert (refusal.value.status, refusal.value.retry_after) == (429, 1)
+    assert len(hub.calls) == 6
+
+
+async def test_a_pause_longer_than_all_patience_is_reported_at_once(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    hub.script = [refuses(429, "inbox_full", retryable=True, **{"Retry-After": "61"})]
+    with pytest.raises(HubError, match="inbox_full"):
+        await soon(beta.send_message("alpha", "Hello"))
+
+
+async def test_a_refusal_for_good_is_not_tried_again(hub: ScriptedHub, beta: AgentClient) -> None:
+    fault = {"pointer": "/ttl", "detail": "must be positive"}
+    problem = {"code": "invalid", "detail": "bad ttl", "request_id": "r7", "errors": [fault]}
+    hub.script = [says(422, problem)]
+    with pytest.raises(HubError) as refusal:
+        await soon(beta.send_message("alpha", "Hello", ttl=-1))
+    assert refusal.value.code == "invalid"
+    assert refusal.value.faults == (fault,)
+    assert refusal.value.request_id == "r7"
+    assert not refusal.value.retryable
+
+
+async def test_a_proxy_that_answers_for_an_absent_hub_is_asked_again(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    hub.script = [says(502, "<html>"), says(202, ACCEPTED)]
+    sending = asyncio.create_task(beta.send_message("alpha", "Hello"))
+    await clock.skip(0.25)
+    assert (await soon(sending)).message_id == "m_1"
+
+
+async def test_an_answer_that_no_hub_would_give_is_an_error(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    hub.script = [says(200, "a page of something else")]
+    with pytest.raises(HubError, match="unexpected_answer"):
+        await soon(beta.agents())
+
+
+async def test_without_a_hub_a_call_says_so_after_its_last_try(clock: Clock, pace: Pace) -> None:
+    url = f"http://127.0.0.1:{unused_port()}"
+    async with AgentClient(url, agent_id="beta", pace=pace) as beta:
+        registering = asyncio.create_task(beta.register())
+        for pause in (0.25, 0.5, 1, 2, 4):
+            await clock.skip(pause)
+        with pytest.raises(HubUnreachable):
+            await soon(registering)
+
+
+async def test_a_number_that_json_cannot_say_is_refused_before_anything_is_sent(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        await beta.send_message("alpha", {"score": float("nan")})
+    assert hub.calls == []
+
+
+async def test_leaving_an_unknown_hub_is_fine(hub: ScriptedHub, beta: AgentClient) -> None:
+    hub.script = [refuses(404, "not_found")]
+    await soon(beta.deregister())
+
+
+# --- questions ------------------------------------------------------------------------------
+
+
+async def test_a_question_that_was_cut_off_waits_again_for_the_time_that_is_left(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    async def cut_after_ten_seconds(request: web.Request) -> web.StreamResponse:
+        clock.pass_(10)
+        return await cuts(request)
+
+    replied = {**ACCEPTED, "status": "replied", "reply": mail(1, text="yes"), "cursor": "e:1"}
+    hub.script = [cut_after_ten_seconds, says(202, replied)]
+    asking = asyncio.create_task(beta.ask("alpha", "ready?", timeout=30))
+    await clock.skip(0.25)
+    answer = await soon(asking)
+    assert (answer.text, answer.cursor) == ("yes", "e:1")
+    assert [body["wait"] for _, _, body in hub.calls] == [30, 20]
+    assert hub.keys[0] == hub.keys[1]
+
+
+async def test_no_reply_in_time_is_a_false_answer(hub: ScriptedHub, beta: AgentClient) -> None:
+    hub.script = [says(202, {**ACCEPTED, "status": "pending", "reply": None, "cursor": "e:4"})]
+    answer = await soon(beta.ask("alpha", "ready?"))
+    assert not answer
+    assert (answer.status, answer.text, answer.payload) == ("pending", "", {})
+    assert (answer.message_id, answer.cursor) == ("m_1", "e:4")
+
+
+async def test_a_crossing_question_is_no_reply(hub: ScriptedHub, beta: AgentClient) -> None:
+    hub.script = [says(202, {**ACCEPTED, "status": "crossed", "reply": mail(1, text="you?")})]
+    answer = await soon(beta.ask("alpha", "ready?"))
+    assert not answer
+    assert answer.question is not None
+    assert answer.question.text == "you?"
+
+
+@pytest.mark.parametrize("seconds", [0, 301])
+async def test_a_wait_that_no_hub_allows_is_refused_at_once(
+    beta: AgentClient, seconds: float
+) -> None:
+    with pytest.raises(ValueError, match="1 to 300"):
+        await beta.ask("alpha", "ready?", timeout=seconds)
+
+
+async def test_a_reply_already_given_is_not_handed_out_by_a_stream_that_resumes(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    hub.script = [says(202, {**ACCEPTED, "status": "replied", "reply": mail(1)})]
+    await soon(beta.ask("alpha", "ready?"))
+    taking = asyncio.create_task(take(beta))
+    socket = await hub.connection()
+    await socket.send(mail(1, attempt=2))
+    await socket.send(mail(2))
+    assert (await soon(taking)).message.id == "m_2"
+
+
+# --- a stream and its connections -----------------------------------------------------------
+
+
+async def test_messages_are_handed_out_in_order_and_acked_after_the_handler(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    seen: list[str] = []
+    may_finish = asyncio.Event()
+
+    async def handler(message: Message) -> None:
+        seen.append(message.text)
+        await may_finish.wait()
+
+    listening = asyncio.create_task(beta.listen(handler))
+    socket = await hub.connection()
+    for seq in (1, 2, 3):
+        await socket.send(mail(seq))
+    await socket.ws.ping(b"are they all read?")
+    assert await socket.receive() is WSMsgType.PONG  # and no ack before it
+    may_finish.set()
+    assert [await socket.receive() for _ in range(3)] == [ack(1), ack(2), ack(3)]
+    assert seen == ["text 1", "text 2", "text 3"]
+    await soon(asyncio.gather(beta.close(), socket.close(1000), listening))
+
+
+async def test_a_stream_asks_for_manual_acks_and_its_bound(hub: ScriptedHub, pace: Pace) -> None:
+    client = AgentClient(hub.url, agent_id="beta", since="e:9", max_in_flight=3, pace=pace)
+    async with client as beta:
+        taking = asyncio.create_task(take(beta))
+        socket = await hub.connection()
+        assert socket.request.path == "/ws/beta"
+        query = {"ack": "manual", "since": "e:9", "max_in_flight": "3", "events": "none"}
+        assert dict(socket.request.query) == query
+        await socket.send(mail(10))
+        await soon(taking)
+        hub.hang_up()
+
+
+async def test_a_thinking_handler_stops_neither_pongs_nor_heartbeats(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    thinking = asyncio.Event()
+
+    async def handler(_: Message) -> None:
+        thinking.set()
+        await asyncio.Event().wait()
+
+    listening = asyncio.create_task(beta.listen(handler))
+    socket = await hub.connection()
+    await socket.send(mail(1))
+    await soon(thinking.wait())
+    await socket.ws.ping(b"7")
+    assert await socket.receive() is WSMsgType.PONG
+    for _ in range(2):
+        await clock.skip(HEARTBEAT)
+        assert await socket.receive() == {"type": "heartbeat"}
+    listening.cancel()
+    await socket.close(1001)
+
+
+async def test_a_cut_stream_resumes_from_the_last_message_handed_out(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    taking = asyncio.create_task(take(beta))
+    socket = await hub.connection()
+    assert "since" not in socket.request.query
+    await socket.send(mail(1))
+    await (await soon(taking)).ack()
+    assert await socket.receive() == ack(1)
+    await socket.send(mail(2))  # read ahead, and never asked for
+    socket.cut()
+    await clock.skip(0.25)
+    again = await hub.connection()
+    assert again.request.query["since"] == "e:1"
+    await again.send(mail(2, attempt=2))
+    delivery = await take(beta)
+    assert (delivery.message.id, delivery.message.attempt, delivery.gap) == ("m_2", 2, False)
+    assert beta.cursor == "e:2"
+
+
+async def test_a_message_handled_before_is_acked_again_and_not_handed_out(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    taking = asyncio.create_task(take(beta))
+    socket = await hub.connection()
+    await socket.send(mail(1))
+    await (await soon(taking)).ack()
+    socket.cut()
+    await clock.skip(0.25)
+    again = await hub.connection()
+    await again.send(mail(1, attempt=2))
+    assert await again.receive() == ack(1)
+    await again.send(mail(2))
+    assert (await take(beta)).message.id == "m_2"
+
+
+async def test_a_message_still_in_hand_is_not_handed_out_twice(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    taking = asyncio.create_task(take(beta))
+    socket = await hub.connection()
+    await socket.send(mail(1))
+    delivery = await soon(taking)
+    socket.cut()
+    await clock.skip(0.25)
+    again = await hub.connection()
+    await again.send(mail(1, attempt=2))
+    await again.send(mail(2))
+    assert (await take(beta)).message.id == "m_2"
+    await delivery.ack()
+    assert await again.receive() == ack(1)
+
+
+async def test_a_failing_handler_gives_its_message_back_after_a_pause_and_goes_on(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts: list[int] = []
+
+    async def handler(message: Message) -> None:
+        attempts.append(message.attempt)
+        if message.attempt < 3:
+            raise RuntimeError("not yet")
+
+    listening = asyncio.create_task(beta.listen(handler))
+    socket = await hub.connection()
+    await socket.send(mail(1))
+    await clock.skip(0.25)
+    assert await socket.receive() == release(1)
+    await socket.send(mail(1, attempt=2))
+    await clock.skip(0.5)
+    assert await socket.receive() == release(1)
+    await socket.send(mail(1, attempt=3))
+    assert await socket.receive() == ack(1)
+    assert attempts == [1, 2, 3]
+    assert "not yet" in caplog.text
+    listening.cancel()
+    await socket.close(1001)
+
+
+async def test_a_stream_tries_for_ever_with_pauses_that_double_up_to_a_bound(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    taking = asyncio.create_task(take(beta))
+    for pause in (0.25, 0.5, 1, 2, 4, 8, 15, 15):
+        (await hub.connection()).cut()
+        await clock.skip(pause)
+    await (await hub.connection()).send(mail(1))
+    assert (await soon(taking)).message.id == "m_1"
+
+
+async def test_after_a_long_connection_the_pauses_start_anew(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    taking = asyncio.create_task(take(beta))
+    for pause in (0.25, 0.5):
+        (await hub.connection()).cut()
+        await clock.skip(pause)
+    lasting = await hub.connection()
+    await clock.skip(HEARTBEAT)
+    await clock.skip(HEARTBEAT)
+    lasting.cut()
+    await clock.skip(0.25)
+    await (await hub.connection()).send(mail(1))
+    await soon(taking)
+
+
+async def test_a_silent_connection_is_given_up(hub: ScriptedHub, clock: Clock) -> None:
+    impatient = Pace(silence=0.1, sleep=clock.sleep, now=clock.now, random=lambda: 0.5)
+    async with AgentClient(hub.url, agent_id="beta", pace=impatient) as beta:
+        taking = asyncio.create_task(take(beta))
+        await hub.connection()
+        await clock.skip(0.25)
+        await hub.connection()
+        taking.cancel()
+        hub.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("close_code", "code"),
+    [
+        (4500, "bad_credential"),
+        (4501, "bad_frame"),
+        (4502, "no_credential"),
+        (4503, "replaced"),
+        (4504, "too_many"),
+        (4509, "too_many_errors"),
+    ],
+)
+async def test_a_close_for_good_ends_the_stream_with_its_reason(
+    hub: ScriptedHub, beta: AgentClient, close_code: int, code: str
+) -> None:
+    listening = asyncio.create_task(beta.listen(lambda _: asyncio.sleep(0)))
+    socket = await hub.connection()
+    await socket.close(close_code, "said the hub")
+    with pytest.raises(Disconnected, match=f"{code}: said the hub") as ended:
+        await soon(listening)
+    assert (ended.value.close_code, ended.value.code) == (close_code, code)
+
+
+@pytest.mark.parametrize("close_code", [1000, 1001, 1009, 1011, 4008, 4010, 4012, 4013])
+async def test_any_other_close_is_followed_by_a_reconnect(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock, close_code: int
+) -> None:
+    taking = asyncio.create_task(take(beta))
+    await (await hub.connection()).close(close_code)
+    await clock.skip(0.25)
+    await (await hub.connection()).send(mail(1))
+    await soon(taking)
+
+
+async def test_a_hub_that_shuts_down_says_when_to_come_back(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    taking = asyncio.create_task(take(beta))
+    socket = await hub.connection()
+    await socket.send({"type": "hub.notice", "from": "hub", "reconnect_after_ms": 3210})
+    await socket.close(WSCloseCode.GOING_AWAY)
+    await clock.skip(3.21)
+    (await hub.connection()).cut()
+    await clock.skip(0.25)  # said once, meant once
+    await (await hub.connection()).send(mail(1))
+    await soon(taking)
+
+
+async def test_a_registered_agent_registers_again_when_it_reconnects(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    away = refuses(503, "draining", retryable=True, **{"Retry-After": "2"})
+    hub.script = [says(201, REGISTERED), away, says(201, REGISTERED)]
+    await beta.register()
+    taking = asyncio.create_task(take(beta))
+    (await hub.connection()).cut()
+    await clock.skip(0.25)
+    await clock.skip(2)
+    await (await hub.connection()).send(mail(1))
+    await soon(taking)
+    assert [path for _, path, _ in hub.calls] == ["agents/register"] * 3
+
+
+async def test_a_gap_is_marked_on_the_first_message_after_it(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    taking = asyncio.create_task(take(beta))
+    socket = await hub.connection()
+    await socket.send(mail(5))
+    await soon(taking)
+    socket.cut()
+    await clock.skip(0.25)
+    reborn = await hub.connection(recovered=False)
+    await reborn.send(mail(1, id="m_a", epoch="f"))
+    await reborn.send(mail(2, id="m_b", epoch="f"))
+    assert [(await take(beta)).gap for _ in range(2)] == [True, False]
+    assert beta.cursor == "f:2"
+
+
+async def test_a_message_that_comes_back_late_does_not_move_the_cursor_back(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    taking = asyncio.create_task(take(beta))
+    socket = await hub.connection()
+    await socket.send(mail(2))
+    await soon(taking)
+    await socket.send(mail(1, attempt=2))
+    await take(beta)
+    assert beta.cursor == "e:2"
+
+
+async def test_a_refused_upgrade_raises_the_hubs_problem(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    hub.upgrades = [refuses(403, "wrong_origin")]
+    with pytest.raises(HubError, match="wrong_origin"):
+        await take(beta)
+
+
+async def test_an_upgrade_refused_for_now_is_tried_again_when_the_hub_wishes(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    hub.upgrades = [refuses(503, "draining", retryable=True, **{"Retry-After": "9"})]
+    taking = asyncio.create_task(take(beta))
+    await clock.skip(9)
+    await (await hub.connection()).send(mail(1))
+    await soon(taking)
+
+
+async def test_something_that_speaks_no_websocket_is_reported(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    hub.upgrades = [says(200, "hello")]
+    with pytest.raises(HubError, match="unexpected_answer"):
+        await take(beta)
+
+
+@pytest.mark.parametrize("frame", ["no json", "[]", '{"id": "m_1"}', '{"kind": "no type"}'])
+async def test_a_frame_that_no_hub_would_send_is_reported(
+    hub: ScriptedHub, beta: AgentClient, frame: str
+) -> None:
+    taking = asyncio.create_task(take(beta))
+    socket = await hub.connection()
+    await socket.ws.send_str(frame)
+    assert await socket.receive() is WSMsgType.CLOSE
+    with pytest.raises(HubError, match="unexpected_answer"):
+        await soon(taking)
+
+
+async def test_frames_of_types_yet_unknown_are_passed_over(
+    hub: ScriptedHub, beta: AgentClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    taking = asyncio.create_task(take(beta))
+    socket = await hub.connection()
+    await socket.send({"type": "agent.joined", "from": "hub", "agents": [{"agent_id": "x"}]})
+    await socket.send({"type": "hub.error", "from": "hub", "problem": {"code": "invalid"}})
+    await socket.send(mail(1))
+    assert (await soon(taking)).message.id == "m_1"
+    assert "invalid" in caplog.text
+
+
+# --- the end --------------------------------------------------------------------------------
+
+
+async def test_a_close_comes_after_the_acks_that_were_sent_and_ends_the_iteration(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    deliveries = beta.deliveries()
+    socket = await hub.connection()
+    await socket.send(mail(1))
+    await socket.send(mail(2))
+    first = await soon(anext(deliveries))
+    waiting = asyncio.create_task(collect(deliveries))
+    await first.ack()
+    closing = asyncio.create_task(beta.close())
+    assert await socket.receive() == ack(1)
+    assert await socket.receive() is WSMsgType.CLOSE
+    await soon(asyncio.gather(closing, waiting))
+
+
+async def collect(deliveries: AsyncIterator[Delivery]) -> list[Delivery]:
+    return [delivery async for delivery in deliveries]
+
+
+async def test_a_cancelled_listener_leaves_its_message_to_the_hub(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    thinking = asyncio.Event()
+
+    async def handler(_: Message) -> None:
+        thinking.set()
+        await asyncio.Event().wait()
+
+    listening = asyncio.create_task(beta.listen(handler))
+    socket = await hub.connection()
+    await socket.send(mail(1))
+    await soon(thinking.wait())
+    listening.cancel()
+    assert await socket.receive() is WSMsgType.CLOSE  # and no release: it was no failure
+    with pytest.raises(asyncio.CancelledError):
+        await soon(listening)
+    taking = asyncio.create_task(take(beta))
+    await (await hub.connection()).send(mail(1, attempt=2))
+    assert (await soon(taking)).message.id == "m_1"
+
+
+async def test_a_stream_that_was_left_goes_on_where_it_was(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    taking = asyncio.create_task(take(beta))
+    socket = await hub.connection()
+    await socket.send(mail(1))
+    await socket.send(mail(2))
+    assert (await soon(taking)).message.id == "m_1"
+    assert (await take(beta)).message.id == "m_2"
+
+
+async def test_closing_while_the_hub_is_away_does_not_wait_for_it(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    taking = asyncio.create_task(take(beta))
+    (await hub.connection()).cut()
+    await clock.skip(0.25)
+    (await hub.connection()).cut()
+    await soon(beta.close())
+    with pytest.raises(StopAsyncIteration):
+        await soon(taking)
+
+
+async def test_messages_beyond_the_bound_wait_in_the_socket(hub: ScriptedHub, pace: Pace) -> None:
+    async with AgentClient(hub.url, agent_id="beta", max_in_flight=1, pace=pace) as beta:
+        deliveries = beta.deliveries()
+        socket = await hub.connection()
+        for seq in range(1, 301):
+            await socket.send(mail(seq))
+        got = [(await soon(anext(deliveries))).message.seq for _ in range(300)]
+        assert got == list(range(1, 301))
+        hub.hang_up()
+
+
+async def test_nothing_is_logged_of_what_a_message_says(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="agent_hub.client")
+    hub.script = [cuts, says(202, ACCEPTED)]
+    sending = asyncio.create_task(beta.send_message("alpha", "canary"))
+    await clock.skip(0.25)
+    await soon(sending)
+    taking = asyncio.create_task(take(beta))
+    socket = await hub.connection()
+    await socket.send(mail(1, text="canary"))
+    await soon(taking)
+    socket.cut()
+    await clock.skip(0.25)
+    assert "canary" not in caplog.text
