@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
+
 import pytest
 
-from agent_hub.client import AgentClient
+from agent_hub.client import AgentClient, Message
+from agent_hub.client.buffer import Buffer
 from agent_hub.client.handed import Handed
 
 
@@ -65,3 +69,28 @@ def test_what_was_settled_is_remembered_and_what_was_held_can_be_forgotten() -> 
     handed.forget_held()
     assert handed.is_settled("settled")
     assert handed.take("held")
+
+
+async def test_a_full_buffer_takes_more_only_when_something_was_taken_out() -> None:
+    buffer = Buffer(room=1)
+    await buffer.put(message("m_1"))
+    putting = asyncio.create_task(buffer.put(message("m_2")))
+    await asyncio.sleep(0)
+    assert not putting.done()
+    assert (await buffer.get()).id == "m_1"
+    await putting
+    assert (await buffer.get()).id == "m_2"
+
+
+def message(message_id: str) -> Message:
+    now = datetime.now(UTC)
+    return Message(
+        id=message_id,
+        sender="alpha",
+        to="beta",
+        type="message",
+        seq=1,
+        cursor="e:1",
+        timestamp=now,
+        expires_at=now,
+    )

@@ -274,6 +274,16 @@ async def test_a_busy_hub_is_asked_again_no_sooner_than_it_wishes(
     assert (await soon(sending)).message_id == "m_1"
 
 
+async def test_a_pause_is_as_exact_as_the_hub_tells_it(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    problem = {"code": "rate_limited", "retryable": True, "retry_after": 0.375}
+    hub.script = [says(429, problem, **{"Retry-After": "1"}), says(202, ACCEPTED)]
+    sending = asyncio.create_task(beta.send_message("alpha", "Hello"))
+    await clock.skip(0.375)
+    await soon(sending)
+
+
 async def test_a_full_inbox_is_reported_with_the_hubs_code_after_the_last_try(
     hub: ScriptedHub, beta: AgentClient, clock: Clock
 ) -> None:
@@ -537,7 +547,10 @@ async def test_a_failing_handler_gives_its_message_back_after_a_pause_and_goes_o
     assert await socket.receive() == release(1)
     await socket.send(mail(1, attempt=3))
     assert await socket.receive() == ack(1)
-    assert attempts == [1, 2, 3]
+    await socket.send(mail(2))
+    await clock.skip(0.25)  # a new trouble
+    assert await socket.receive() == release(2)
+    assert attempts == [1, 2, 3, 1]
     assert "not yet" in caplog.text
     listening.cancel()
     await socket.close(1001)
@@ -568,6 +581,18 @@ async def test_after_a_long_connection_the_pauses_start_anew(
     await clock.skip(0.25)
     await (await hub.connection()).send(mail(1))
     await soon(taking)
+
+
+async def test_after_a_connection_that_brought_a_message_the_pauses_start_anew(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    deliveries = beta.deliveries()
+    for seq in (1, 2, 3):
+        socket = await hub.connection()
+        await socket.send(mail(seq))
+        await soon(anext(deliveries))
+        socket.cut()
+        await clock.skip(0.25)
 
 
 async def test_a_silent_connection_is_given_up(hub: ScriptedHub, clock: Clock) -> None:
@@ -724,20 +749,36 @@ async def test_frames_of_types_yet_unknown_are_passed_over(
 # --- the end --------------------------------------------------------------------------------
 
 
-async def test_a_close_comes_after_the_acks_that_were_sent_and_ends_the_iteration(
+async def test_a_close_waits_until_the_hub_has_read_the_acks(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    taking = asyncio.create_task(take(beta))
+    socket = await hub.connection()
+    await socket.send(mail(1))
+    await (await soon(taking)).ack()
+    closing = asyncio.create_task(beta.close())
+    for _ in range(100):  # turns of the loop
+        await asyncio.sleep(0)
+    assert not closing.done()
+    assert await socket.receive() == ack(1)
+    assert await socket.receive() is WSMsgType.CLOSE
+    await soon(closing)
+
+
+async def test_a_close_ends_the_iteration_and_lets_go_of_what_was_read_ahead(
     hub: ScriptedHub, beta: AgentClient
 ) -> None:
     deliveries = beta.deliveries()
     socket = await hub.connection()
-    await socket.send(mail(1))
-    await socket.send(mail(2))
-    first = await soon(anext(deliveries))
-    waiting = asyncio.create_task(collect(deliveries))
-    await first.ack()
+    for seq in (1, 2, 3):
+        await socket.send(mail(seq))
+    assert (await soon(anext(deliveries))).message.id == "m_1"
+    await socket.ws.ping(b"are they all read?")
+    assert await socket.receive() is WSMsgType.PONG
     closing = asyncio.create_task(beta.close())
-    assert await socket.receive() == ack(1)
     assert await socket.receive() is WSMsgType.CLOSE
-    await soon(asyncio.gather(closing, waiting))
+    await soon(closing)
+    assert await soon(collect(deliveries)) == []
 
 
 async def collect(deliveries: AsyncIterator[Delivery]) -> list[Delivery]:

@@ -168,10 +168,17 @@ class Batch(Struct, frozen=True, kw_only=True):
 
 
 class Standing(Struct, frozen=True, kw_only=True):
-    """Where a message stands with one recipient: ready, leased, acked, expired or dead."""
+    """Where a message stands with one recipient, and since when.
+
+    `state` is ready, leased, acked, expired, dead or dropped; `attempts` counts its hand-overs.
+    """
 
     agent_id: str
     state: str
+    since: datetime
+    accepted_at: datetime
+    expires_at: datetime
+    attempts: int
 
 
 class Standings(Struct, frozen=True):

@@ -75,6 +75,7 @@ class _Problem(msgspec.Struct):
     detail: str = ""
     retryable: bool | None = None
     request_id: str | None = None
+    retry_after: float | None = None
     errors: tuple[dict[str, Any], ...] = ()
 
 
@@ -92,7 +93,8 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> HubError:
         detail=problem.detail,
         retryable=passing,
         request_id=problem.request_id or headers.get("X-Request-Id"),
-        retry_after=_seconds(headers.get("Retry-After", "")),
+        # The same pause, but the header can say whole seconds only.
+        retry_after=problem.retry_after or _seconds(headers.get("Retry-After", "")),
         faults=problem.errors,
     )
 

@@ -9,7 +9,7 @@ REMEMBERED = 4096
 
 
 class Handed:
-    """The ids of messages taken from the hub, newest last, and whether each is settled."""
+    """The ids of messages taken from the hub, oldest first, and whether each is settled."""
 
     def __init__(self, limit: int = REMEMBERED) -> None:
         self._limit = limit
@@ -37,7 +37,6 @@ class Handed:
         self._settled = {key: True for key, settled in self._settled.items() if settled}
 
     def _remember(self, message_id: str, *, settled: bool) -> None:
-        self._settled.pop(message_id, None)
         self._settled[message_id] = settled
         if len(self._settled) > self._limit:
             del self._settled[next(iter(self._settled))]
