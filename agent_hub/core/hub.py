@@ -446,6 +446,11 @@ class Hub:
         page = await self._when_there_is(agent_id, wait, shown)
         return page or await self._backend.look(agent_id, cursor, limit)
 
+    async def position(self, caller: Principal, agent_id: str) -> Cursor | None:
+        """The newest position of an inbox; None for one that does not exist."""
+        caller.must_act_as(agent_id)
+        return (await self._backend.look(agent_id, None, 0)).cursor
+
     async def receive(
         self,
         caller: Principal,
@@ -488,10 +493,7 @@ class Hub:
         for delivery in deliveries:
             age = now - delivery.message.accepted_at
             self._metrics.delivered(caller.via, delivery.attempt > 1, age)
-        if deliveries:
-            cursor: Cursor | None = deliveries[-1].cursor
-        else:
-            cursor = (await self._backend.look(agent_id, None, 0)).cursor
+        cursor = deliveries[-1].cursor if deliveries else await self.position(caller, agent_id)
         return Leased(agent_id=agent_id, lease_id=lease_id, deliveries=deliveries, cursor=cursor)
 
     def _check_reading(

@@ -23,8 +23,11 @@ MAX_CONTENT_BYTES = 256 * 1024
 MAX_TTL_SECONDS = 7 * 24 * 3600.0
 EMPTY_PAYLOAD = b"{}"
 
-_AGENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_TYPE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+AGENT_ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+TYPE_PATTERN = "^[a-z][a-z0-9_.-]{0,63}$"
+
+_AGENT_ID = re.compile(AGENT_ID_PATTERN.strip("^$"))
+_TYPE = re.compile(TYPE_PATTERN.strip("^$"))
 _MESSAGE_ID = re.compile(r"m_[A-Za-z0-9_-]{22}")
 _RESERVED_IDS = frozenset({ALL, HUB})
 _RESERVED_TYPES = ("hub.", "agent.")

@@ -1,0 +1,1 @@
+"""JSON on one side, core types on the other; the shapes here are the public contract."""

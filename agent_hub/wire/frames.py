@@ -1,0 +1,155 @@
+"""WebSocket frames: what a client may send, and the hub's own frames beside messages."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from agent_hub.core.errors import Invalid
+from agent_hub.core.hub import HEARTBEAT_SECONDS
+from agent_hub.core.message import HUB, Draft
+from agent_hub.core.presence import PresenceEvent
+from agent_hub.core.subscription import Subscription
+from agent_hub.wire.agents import AgentView, views
+from agent_hub.wire.messages import (
+    BroadcastAnswer,
+    MessageView,
+    SendBody,
+    SentAnswer,
+    TextOrObject,
+    draft_of,
+)
+from agent_hub.wire.problems import Problem
+
+
+class ClientFrame(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Any frame of a client. What it means hangs on `type`; a type of one's own is a draft.
+
+    `from`, `id` and `timestamp` are taken because older clients send them: `from` must then be
+    the agent of the socket, the other two are the hub's to give and are ignored.
+    """
+
+    type: str = "message"
+    ref: Raw | UnsetType = UNSET
+    # heartbeat
+    status: str | None = None
+    # hub.ack, hub.release
+    ids: list[str] = []
+    # a draft
+    to: str | UnsetType = UNSET
+    message: TextOrObject | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    payload: Raw | UnsetType = UNSET
+    reply_to: str | None = None
+    ttl: float | None = None
+    wait: float | None = None
+    idempotency_key: str | None = None
+    traceparent: str | None = None
+    # the hub's to give
+    sender: str | UnsetType = msgspec.field(name="from", default=UNSET)
+    id: Raw | UnsetType = UNSET
+    timestamp: Raw | UnsetType = UNSET
+
+    def draft(self, agent_id: str) -> Draft:
+        """The draft that this frame is. Raises Invalid."""
+        if self.to is UNSET:
+            raise Invalid.at(
+                "/to", "needed in a message; control frames are heartbeat, hub.ack and hub.release"
+            )
+        if self.sender is not UNSET and self.sender != agent_id:
+            raise Invalid.at("/from", f"this socket speaks as {agent_id}")
+        body = SendBody(
+            sender=agent_id,
+            to=self.to,
+            message=self.message,
+            text=self.text,
+            payload=self.payload,
+            type=self.type,
+            reply_to=self.reply_to,
+            ttl=self.ttl,
+        )
+        return draft_of(body, idempotency_key=self.idempotency_key, traceparent=self.traceparent)
+
+
+class Welcome(Struct, kw_only=True, tag="hub.welcome", tag_field="type"):
+    """The hub's first frame. `cursor` is the position from which the stream goes on."""
+
+    sender: str = msgspec.field(name="from", default=HUB)
+    agent_id: str
+    cursor: str | None
+    recovered: bool
+    heartbeat_seconds: int = int(HEARTBEAT_SECONDS)
+    durability: str
+
+
+class AcceptedFrame(SentAnswer, kw_only=True, tag="hub.accepted", tag_field="type"):
+    """A draft of this socket was accepted; `ref` is the client's own."""
+
+    sender: str = msgspec.field(name="from", default=HUB)
+    ref: Raw | None = None
+
+
+class BroadcastFrame(BroadcastAnswer, kw_only=True, tag="hub.accepted", tag_field="type"):
+    """A draft of this socket to ALL was accepted."""
+
+    sender: str = msgspec.field(name="from", default=HUB)
+    ref: Raw | None = None
+
+
+class ReplyFrame(Struct, kw_only=True, tag="hub.reply", tag_field="type"):
+    """What became of a question of this socket: replied, pending or crossed."""
+
+    sender: str = msgspec.field(name="from", default=HUB)
+    ref: Raw | None
+    message_id: str
+    status: str
+    reply: MessageView | None
+    cursor: str | None
+
+
+class ErrorFrame(Struct, kw_only=True, tag="hub.error", tag_field="type"):
+    """A frame of this socket was refused."""
+
+    sender: str = msgspec.field(name="from", default=HUB)
+    ref: Raw | None
+    problem: Problem
+
+
+class NoticeFrame(Struct, kw_only=True, tag="hub.notice", tag_field="type"):
+    """The hub says something about itself; on shutdown, when to come back (milliseconds)."""
+
+    sender: str = msgspec.field(name="from", default=HUB)
+    text: str
+    reconnect_after_ms: int
+
+
+class PresenceFrame(Struct, kw_only=True):
+    """Who came, went, or changed its status."""
+
+    type: str
+    sender: str = msgspec.field(name="from", default=HUB)
+    agents: list[AgentView]
+
+
+def welcome(subscription: Subscription, durability: str) -> Welcome:
+    cursor = subscription.cursor
+    return Welcome(
+        agent_id=subscription.agent_id,
+        cursor=None if cursor is None else str(cursor),
+        recovered=subscription.recovered,
+        durability=durability,
+    )
+
+
+def accepted(answer: SentAnswer | BroadcastAnswer, ref: Raw | None) -> bytes:
+    """The frame that answers a draft."""
+    frame = AcceptedFrame if isinstance(answer, SentAnswer) else BroadcastFrame
+    return encode(frame(**msgspec.structs.asdict(answer), ref=ref))
+
+
+def presence(event: PresenceEvent) -> bytes:
+    return encode(PresenceFrame(type=event.kind, agents=views(event.agents)))
+
+
+decode_frame = msgspec.json.Decoder(ClientFrame)
+encode = msgspec.json.Encoder().encode

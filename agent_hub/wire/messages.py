@@ -1,0 +1,282 @@
+"""Messages in JSON: drafts in, deliveries and receipts out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from agent_hub.core.errors import Invalid
+from agent_hub.core.hub import Broadcast, Sent
+from agent_hub.core.message import (
+    EMPTY_PAYLOAD,
+    TYPE_PATTERN,
+    Cursor,
+    Delivery,
+    Draft,
+    is_sendable_type,
+)
+from agent_hub.core.queue_backend import Standing, Wait
+from agent_hub.wire.agents import AgentId, JsonObject, json_object
+from agent_hub.wire.times import rfc3339
+
+MAX_LISTED = 1_000
+
+MessageType = Annotated[str, Meta(extra_json_schema={"pattern": TYPE_PATTERN})]
+TextOrObject = Annotated[
+    Raw, Meta(extra_json_schema={"anyOf": [{"type": "string"}, {"type": "object"}]})
+]
+
+
+class SendBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A draft. `message` alone (text, or an object as the payload), or `text` and `payload`.
+
+    `ttl` is in seconds; `wait` (0 to 300 s) makes it a question.
+    """
+
+    sender: AgentId = msgspec.field(name="from")
+    to: AgentId
+    message: TextOrObject | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    payload: JsonObject | UnsetType = UNSET
+    type: MessageType | None = None
+    reply_to: str | None = None
+    ttl: float | None = None
+    wait: float | None = None
+
+
+class _Typed(Struct):
+    type: Raw | UnsetType = UNSET
+
+
+_decode_string = msgspec.json.Decoder(str).decode
+_decode_typed = msgspec.json.Decoder(_Typed).decode
+
+
+def draft_of(
+    body: SendBody, *, idempotency_key: str | None = None, traceparent: str | None = None
+) -> Draft:
+    """What the sender wrote, with the `message` shorthand resolved. Raises Invalid."""
+    text, payload, kind = _content(body)
+    return Draft(
+        sender=body.sender,
+        to=body.to,
+        type=kind,
+        text=text,
+        payload=payload,
+        reply_to=body.reply_to,
+        ttl=body.ttl,
+        idempotency_key=idempotency_key,
+        traceparent=traceparent,
+    )
+
+
+def _content(body: SendBody) -> tuple[str, bytes, str]:
+    """Text, payload and type."""
+    if body.message is not UNSET:
+        return _from_message(body, body.message)
+    if body.text is UNSET and body.payload is UNSET and body.type is None:
+        raise Invalid.at("/message", "nothing to send: give message, text, payload or type")
+    text = "" if body.text is UNSET else body.text
+    payload = EMPTY_PAYLOAD
+    if body.payload is not UNSET:
+        payload = json_object(body.payload, "/payload")
+    return text, payload, body.type or "message"
+
+
+def _from_message(body: SendBody, message: Raw) -> tuple[str, bytes, str]:
+    for name, value in (("text", body.text), ("payload", body.payload)):
+        if value is not UNSET:
+            raise Invalid.at("/message", f"give either message or {name}, not both")
+    raw = bytes(message)
+    if raw.startswith(b'"'):
+        return _decode_string(raw), EMPTY_PAYLOAD, body.type or "message"
+    if not raw.startswith(b"{"):
+        raise Invalid.at("/message", "expected a string or an object")
+    payload = json_object(message, "/message")
+    return "", payload, body.type or _type_inside(payload) or "message"
+
+
+def _type_inside(payload: bytes) -> str | None:
+    """The type that an object names for itself, if it can be one."""
+    named = _decode_typed(payload).type
+    if named is UNSET or not bytes(named).startswith(b'"'):
+        return None
+    kind = _decode_string(bytes(named))
+    return kind if is_sendable_type(kind) else None
+
+
+class MessageView(Struct, gc=False):
+    """A message as every door shows it."""
+
+    id: str
+    seq: int
+    sender: str = msgspec.field(name="from")
+    to: str
+    type: str
+    text: str
+    payload: JsonObject
+    reply_to: str | None
+    timestamp: str
+    expires_at: str
+    attempt: int
+    cursor: str
+    traceparent: str | UnsetType = UNSET
+    broadcast: bool | UnsetType = UNSET
+
+
+class MessageWithState(MessageView, gc=False, kw_only=True):
+    """A message that was only looked at: ready, leased or acked."""
+
+    state: str
+
+
+def view(delivery: Delivery) -> MessageView:
+    message = delivery.message
+    accepted_at = message.accepted_at
+    return MessageView(
+        message.id,
+        message.seq,
+        message.sender,
+        message.to,
+        message.type,
+        message.text,
+        Raw(message.payload),
+        message.reply_to,
+        rfc3339(accepted_at),
+        rfc3339(accepted_at + message.ttl),
+        delivery.attempt,
+        f"{delivery.epoch}:{message.seq}",
+        message.traceparent or UNSET,
+        message.broadcast or UNSET,
+    )
+
+
+def view_with_state(delivery: Delivery) -> MessageWithState:
+    fields = msgspec.structs.asdict(view(delivery))
+    return MessageWithState(**fields, state=delivery.state)
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encode_delivery(delivery: Delivery) -> bytes:
+    """One message as a JSON object: what a WebSocket frame holds."""
+    return _encode(view(delivery))
+
+
+class RecipientView(Struct):
+    """`known` is False when nobody registered that id; then `did_you_mean` names similar ones."""
+
+    agent_id: str
+    status: str
+    last_seen: str | None
+    known: bool
+    did_you_mean: list[str] | UnsetType = UNSET
+
+
+class SentAnswer(Struct):
+    """Accepted: the message is owed to its recipient from now on."""
+
+    success: bool
+    message_id: str
+    seq: int
+    epoch: str
+    expires_at: str
+    durability: str
+    recipient: RecipientView
+    status: str | UnsetType = UNSET
+    reply: MessageView | UnsetType | None = UNSET
+    cursor: str | UnsetType | None = UNSET
+
+
+class RejectedView(Struct):
+    agent_id: str
+    code: str
+
+
+class BroadcastAnswer(Struct):
+    """One message id for all copies; `accepted` names at most 1,000 of `accepted_count`."""
+
+    success: bool
+    message_id: str
+    expires_at: str
+    durability: str
+    accepted_count: int
+    accepted: list[str]
+    rejected: list[RejectedView]
+
+
+def sent_answer(sent: Sent, to: str, durability: str) -> SentAnswer:
+    receipt = sent.receipt
+    return SentAnswer(
+        True,
+        receipt.message_id,
+        receipt.seq,
+        receipt.epoch,
+        rfc3339(receipt.expires_at),
+        durability,
+        _recipient(sent, to),
+    )
+
+
+def _recipient(sent: Sent, to: str) -> RecipientView:
+    agent = sent.receipt.recipient
+    if agent is None or sent.status is None:
+        return RecipientView(to, "offline", None, False, sent.similar or UNSET)
+    return RecipientView(to, sent.status.value, rfc3339(agent.last_seen), True)
+
+
+def answered(answer: SentAnswer, wait: Wait, cursor: Cursor | None) -> SentAnswer:
+    """The same answer with what became of the question."""
+    answer.status = wait.state.value
+    answer.reply = None if wait.delivery is None else view(wait.delivery)
+    answer.cursor = None if cursor is None else str(cursor)
+    return answer
+
+
+def broadcast_answer(broadcast: Broadcast, durability: str) -> BroadcastAnswer:
+    return BroadcastAnswer(
+        True,
+        broadcast.message_id,
+        rfc3339(broadcast.expires_at),
+        durability,
+        len(broadcast.accepted),
+        broadcast.accepted[:MAX_LISTED],
+        [RejectedView(agent_id, code) for agent_id, code in broadcast.rejected],
+    )
+
+
+class StandingView(Struct):
+    """Where the message stands in one inbox; `since` is when it came to be so."""
+
+    agent_id: str
+    state: str
+    since: str
+    accepted_at: str
+    expires_at: str
+    attempts: int
+
+
+class StandingsAnswer(Struct):
+    message_id: str
+    recipients: list[StandingView]
+
+
+def standings_answer(message_id: str, standings: list[Standing]) -> StandingsAnswer:
+    return StandingsAnswer(message_id, [_standing(standing) for standing in standings])
+
+
+def _standing(standing: Standing) -> StandingView:
+    return StandingView(
+        standing.recipient,
+        standing.state.value,
+        rfc3339(standing.since),
+        rfc3339(standing.accepted_at),
+        rfc3339(standing.expires_at),
+        standing.attempts,
+    )
+
+
+decode_send = msgspec.json.Decoder(SendBody)
