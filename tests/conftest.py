@@ -1,0 +1,64 @@
+"""What most tests start from: a clock that stands still, a backend, a hub."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from agent_hub.core.hub import Hub
+from agent_hub.core.queue_backend import Limits, QueueBackend
+from tests.backends.factories import FACTORIES, Factory
+from tests.clock import ManualClock
+
+OpenBackend = Callable[[Limits], Awaitable[QueueBackend]]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=sorted(FACTORIES))
+def factory(request: pytest.FixtureRequest) -> Factory:
+    """The makers of all backends, one after the other."""
+    return FACTORIES[str(request.param)]
+
+
+@pytest.fixture
+async def open_backend(factory: Factory, clock: ManualClock) -> AsyncIterator[OpenBackend]:
+    """Open a backend with limits of the test's own."""
+    opened: list[QueueBackend] = []
+
+    async def open_with(limits: Limits) -> QueueBackend:
+        backend = factory(clock, limits)
+        await backend.open()
+        opened.append(backend)
+        return backend
+
+    yield open_with
+    for backend in opened:
+        await backend.close()
+
+
+@pytest.fixture
+async def backend(
+    request: pytest.FixtureRequest, factory: Factory, clock: ManualClock
+) -> AsyncIterator[QueueBackend]:
+    """An open backend; in a test with a hub the one that the hub opened and will close."""
+    backend = factory(clock, Limits())
+    if "hub" in request.fixturenames:
+        yield backend
+    else:
+        await backend.open()
+        yield backend
+        await backend.close()
+
+
+@pytest.fixture
+async def hub(backend: QueueBackend, clock: ManualClock) -> AsyncIterator[Hub]:
+    """A running hub without a rate limit."""
+    hub = Hub(backend, clock)
+    await hub.start()
+    yield hub
+    await hub.stop()
