@@ -151,34 +151,45 @@ class Inbox:
         return message
 
     def _make_room(self, sender: str, size: int, now: float) -> None:
+        """Refuse what does not fit, or drop for it what was chosen to be dropped."""
         limits = self._limits
-        while True:
-            free = limits.inbox_messages - self._owed
-            refusal: InboxFull | SenderShare | None = None
-            if free <= 0 or self._owed_bytes + size > limits.inbox_bytes:
-                refusal = InboxFull(
-                    f"the inbox of {self.agent_id} is full", retry_after=RETRY_FULL_SECONDS
-                )
-            elif self._owed_by_sender.get(sender, 0) >= free:
-                refusal = SenderShare(
-                    f"{sender} has as many unread messages in the inbox of {self.agent_id} "
-                    f"as it has places left",
-                    retry_after=RETRY_FULL_SECONDS,
-                )
-            if refusal is None:
-                return
-            if not (limits.drop_oldest and self._drop_for(sender, now)):
-                raise refusal
+        places = limits.inbox_messages - self._owed
+        room = limits.inbox_bytes - self._owed_bytes
+        share = self._owed_by_sender.get(sender, 0)
+        if places > share and room >= size:
+            return
+        victims = self._victims(sender, size, places, room, share) if limits.drop_oldest else []
+        if not victims:
+            raise self._refusal(sender, is_full=places <= 0 or room < size)
+        for victim in victims:
+            self._ready.remove(victim)
+            self._end(victim, State.DROPPED, now)
 
-    def _drop_for(self, sender: str, now: float) -> bool:
-        """Drop the sender's own oldest ready message, else the oldest: a flood hits itself."""
-        mail = [message for message in self._ready if message.type != UNDELIVERED]
-        victim = next((m for m in mail if m.sender == sender), mail[0] if mail else None)
-        if victim is None:
-            return False
-        self._ready.remove(victim)
-        self._end(victim, State.DROPPED, now)
-        return True
+    def _victims(self, sender: str, size: int, places: int, room: int, share: int) -> list[Message]:
+        """The fewest that must go, the sender's own first: a flood hits itself.
+
+        None at all when the message would not fit even then: a refusal changes nothing.
+        """
+        mail = [message for message in self._ready if message.sender != HUB]
+        mail.sort(key=lambda message: message.sender != sender)  # stable: the oldest first
+        for count, message in enumerate(mail, start=1):
+            places += 1
+            room += message.size
+            share -= message.sender == sender
+            if places > share and room >= size:
+                return mail[:count]
+        return []
+
+    def _refusal(self, sender: str, *, is_full: bool) -> InboxFull | SenderShare:
+        if is_full:
+            return InboxFull(
+                f"the inbox of {self.agent_id} is full", retry_after=RETRY_FULL_SECONDS
+            )
+        return SenderShare(
+            f"{sender} has as many unread messages in the inbox of {self.agent_id} "
+            f"as it has places left",
+            retry_after=RETRY_FULL_SECONDS,
+        )
 
     def _count(self, message: Message, step: int) -> None:
         """Keep the sums of what is owed; the hub's notices are outside all limits."""
