@@ -156,7 +156,7 @@ class AgentClient:
         self,
         to: str,
         message: Content,
-        timeout: float = 60,  # noqa: ASYNC109 (the hub waits, and answers in time)
+        timeout: float = 60,
         *,
         type: str | None = None,  # noqa: A002 (as in send_message)
         reply_to: str | None = None,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
-from secrets import token_hex
 from typing import TypeVar
 
 from msgspec import Struct
@@ -22,6 +21,7 @@ from agent_hub.core.errors import (
     HubError,
     Invalid,
     NotFound,
+    RateLimited,
     WaitForSelf,
 )
 from agent_hub.core.message import (
@@ -34,6 +34,7 @@ from agent_hub.core.message import (
     check_agent_id,
     is_message_id,
     is_sendable_type,
+    is_traceparent,
     new_message_id,
 )
 from agent_hub.core.metrics import Metrics
@@ -51,6 +52,7 @@ from agent_hub.core.queue_backend import (
 from agent_hub.core.rate_limit import Quota, TokenBuckets
 from agent_hub.core.similar import SimilarIds
 from agent_hub.core.subscription import DEFAULT_IN_FLIGHT, MAX_IN_FLIGHT, Subscription
+from agent_hub.core.taking import Taking
 from agent_hub.core.upkeep import Upkeep
 from agent_hub.core.wakeup import Wakeup
 
@@ -69,8 +71,6 @@ MAX_SHOWN_PEERS = 1_000
 MAX_KEY_CHARACTERS = 255
 RECIPIENTS_PER_TOKEN = 50
 BROADCAST_SLICE = 256
-
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 _T = TypeVar("_T")
@@ -94,6 +94,10 @@ class Sent(Struct, kw_only=True):
     status: Status | None
     similar: list[str]
 
+    @property
+    def replayed(self) -> bool:
+        return self.receipt.replayed
+
 
 class Broadcast(Struct, kw_only=True):
     """The answer to a message to ALL: who it was accepted for, and for whom not, by code."""
@@ -103,15 +107,6 @@ class Broadcast(Struct, kw_only=True):
     accepted: list[str]
     rejected: list[tuple[str, str]]
     replayed: bool
-
-
-class Leased(Struct, kw_only=True):
-    """Messages taken by one call. `cursor` is the position after them."""
-
-    agent_id: str
-    lease_id: str
-    deliveries: list[Delivery]
-    cursor: Cursor | None
 
 
 class SettledCounts(Struct, kw_only=True):
@@ -140,10 +135,10 @@ class Hub:
     ) -> None:
         self._backend = backend
         self._clock = clock
-        self._metrics = metrics or Metrics()
-        self._buckets = buckets or TokenBuckets(0, 1, clock)
+        self._metrics = Metrics() if metrics is None else metrics
+        self._buckets = TokenBuckets(0, 1, clock) if buckets is None else buckets
         self._default_ttl = default_ttl
-        self._subscriptions: set[Subscription] = set()
+        self._subscriptions: dict[str, Subscription] = {}
         self._alarms: set[Wakeup] = set()
         self._draining = False
         self._started_at = clock.monotonic()
@@ -168,13 +163,13 @@ class Hub:
         self._draining = True
         for alarm in list(self._alarms):
             alarm.end()
-        for subscription in list(self._subscriptions):
+        for subscription in list(self._subscriptions.values()):
             subscription.end()
 
     async def stop(self) -> None:
         """Give back all leases, end the upkeep, close the store."""
         await self.drain()
-        for subscription in list(self._subscriptions):
+        for subscription in list(self._subscriptions.values()):
             await subscription.close()
         await self._upkeep.stop()
         self._presence.close()
@@ -209,12 +204,20 @@ class Hub:
         """Count every message there was."""
         return await self._backend.totals()
 
+    @property
+    def registered_agents(self) -> int:
+        return len(self._presence)
+
+    async def census(self) -> Counter[Status]:
+        """How many registered agents there are of each status."""
+        return Counter(status for _, status in self._with_status(await self._backend.agents()))
+
     async def ping(self) -> None:
         """Raise BackendUnavailable unless the store can accept now."""
         await self._backend.ping()
 
     def _connected(self) -> Iterable[str]:
-        return [subscription.agent_id for subscription in self._subscriptions]
+        return list(self._subscriptions)
 
     def _announce(self, events: list[PresenceEvent]) -> None:
         self.on_presence(events)
@@ -233,7 +236,7 @@ class Hub:
         caller.must_act_as(agent.agent_id)
         check_agent(agent)
         self._refuse_when_draining()
-        self._buckets.take(agent.agent_id)
+        self._take(agent.agent_id)
         is_new = await self._backend.put_agent(agent)
         registered = await self._backend.agent(agent.agent_id) or agent
         self._presence.observe(registered)
@@ -251,7 +254,7 @@ class Hub:
         """All registered agents that match."""
         if status is not None and status not in list(Status):
             raise Invalid.at("?status", f"one of {', '.join(Status)}")
-        self._buckets.take(caller.peer)
+        self._take(caller.peer)
         return [
             (agent, shown)
             for agent, shown in self._with_status(await self._backend.agents())
@@ -260,7 +263,7 @@ class Hub:
 
     async def agent(self, caller: Principal, agent_id: str) -> tuple[Agent, Status]:
         """One registered agent. Raises NotFound."""
-        self._buckets.take(caller.peer)
+        self._take(caller.peer)
         return self._found(agent_id, await self._backend.agent(agent_id))
 
     def _found(self, agent_id: str, agent: Agent | None) -> tuple[Agent, Status]:
@@ -302,7 +305,7 @@ class Hub:
             self._check_draft(caller, draft)
             if draft.to == ALL:
                 return await self._broadcast(caller, draft)
-            self._buckets.take(draft.sender)
+            self._take(draft.sender)
             receipt = await self._backend.send(self._submission(draft))
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
@@ -333,7 +336,7 @@ class Hub:
             raise Invalid.at("/ttl", f"{MIN_TTL_SECONDS} to {MAX_TTL_SECONDS:.0f} seconds")
         if draft.reply_to is not None and not is_message_id(draft.reply_to):
             raise Invalid.at("/reply_to", "the id of a message: m_ and 22 characters")
-        if draft.traceparent is not None and not _TRACEPARENT.fullmatch(draft.traceparent):
+        if draft.traceparent is not None and not is_traceparent(draft.traceparent):
             raise Invalid.at("/traceparent", "a W3C traceparent")
         self._check_key(draft.idempotency_key)
         if draft.size > MAX_CONTENT_BYTES:
@@ -362,7 +365,7 @@ class Hub:
 
     async def _broadcast(self, caller: Principal, draft: Draft) -> Broadcast:
         others = [a.agent_id for a in await self._backend.agents() if a.agent_id != draft.sender]
-        self._buckets.take(draft.sender, 1 + len(others) / RECIPIENTS_PER_TOKEN)
+        self._take(draft.sender, 1 + len(others) / RECIPIENTS_PER_TOKEN)
         submission = replace(self._submission(draft), broadcast=True)
         replayed = await self._claim(submission)
         accepted: list[str] = []
@@ -411,7 +414,7 @@ class Hub:
             if draft.to == draft.sender:
                 raise WaitForSelf("an agent cannot wait for its own reply")
             _check_span("/wait", timeout, MAX_ASK_SECONDS)
-            self._buckets.take(draft.sender)
+            self._take(draft.sender)
             question = await self._asking.ask(self._submission(draft, question=True), timeout)
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
@@ -436,7 +439,7 @@ class Hub:
         """
         self._check_reading(caller, agent_id, limit, MAX_LOOKED_AT, wait)
         cursor = None if since is None else Cursor.parse(since, "?since")
-        self._buckets.take(agent_id)
+        self._take(agent_id)
         await self._sign_of_life(agent_id)
 
         async def shown() -> Page | None:
@@ -460,41 +463,33 @@ class Hub:
         wait: float = 0.0,
         lease: float | None = None,
         max_bytes: int = RECEIVED_BYTES,
-    ) -> Leased:
-        """Take messages: with `lease` for so many seconds, else until `hand_over` is told.
+    ) -> Taking:
+        """Take messages: with `lease` for so many seconds, else until their writing is known.
 
         `wait` (seconds) lets an empty answer wait for a message.
         """
         self._check_reading(caller, agent_id, limit, MAX_RECEIVED, wait)
-        if lease is not None and not 1 <= lease <= MAX_LEASE_SECONDS:
-            raise Invalid.at("/lease", f"1 to {MAX_LEASE_SECONDS:.0f} seconds")
-        self._buckets.take(agent_id)
+        if lease is not None:
+            _check_span("/lease", lease, MAX_LEASE_SECONDS, shortest=1)
+        self._take(agent_id)
         await self._sign_of_life(agent_id)
-        lease_id = token_hex(8)
 
-        async def taken() -> list[Delivery] | None:
-            return await self._backend.lease(
-                agent_id, lease_id, limit=limit, max_bytes=max_bytes, seconds=lease
-            )
+        def count_delivered(deliveries: Sequence[Delivery]) -> None:
+            now = self._clock.time()
+            for delivery in deliveries:
+                age = now - delivery.message.accepted_at
+                self._metrics.delivered(caller.via, delivery.attempt > 1, age)
 
-        try:
-            deliveries = await self._when_there_is(agent_id, wait, taken)
-        except asyncio.CancelledError:
-            # The caller is gone, maybe after the store had leased.
-            giving_back = self._backend.release(agent_id, lease_id, None, failure=False)
-            await asyncio.shield(asyncio.ensure_future(giving_back))
-            raise
-        return await self._leased(caller, agent_id, lease_id, deliveries or [])
-
-    async def _leased(
-        self, caller: Principal, agent_id: str, lease_id: str, deliveries: list[Delivery]
-    ) -> Leased:
-        now = self._clock.time()
-        for delivery in deliveries:
-            age = now - delivery.message.accepted_at
-            self._metrics.delivered(caller.via, delivery.attempt > 1, age)
-        cursor = deliveries[-1].cursor if deliveries else await self.position(caller, agent_id)
-        return Leased(agent_id=agent_id, lease_id=lease_id, deliveries=deliveries, cursor=cursor)
+        return Taking(
+            self._backend,
+            agent_id,
+            limit=limit,
+            max_bytes=max_bytes,
+            seconds=lease,
+            until_found=lambda read: self._when_there_is(agent_id, wait, read),
+            on_delivered=count_delivered,
+            on_ack=self._count_acked,
+        )
 
     def _check_reading(
         self, caller: Principal, agent_id: str, limit: int, most: int, wait: float
@@ -525,17 +520,6 @@ class Hub:
                 watch.close()
         return None
 
-    async def hand_over(self, leased: Leased, *, written: bool) -> None:
-        """Ack what was taken without a lease once it was written; else give it back, unblamed."""
-        if not leased.deliveries:
-            return
-        if written:
-            message_ids = [delivery.message.id for delivery in leased.deliveries]
-            acked = await self._backend.ack(leased.agent_id, message_ids)
-            self._count_acked("auto", acked)
-        else:
-            await self._backend.release(leased.agent_id, leased.lease_id, None, failure=False)
-
     async def settle(
         self,
         caller: Principal,
@@ -552,8 +536,7 @@ class Hub:
         caller.must_act_as(agent_id)
         if (release or extend) and lease_id is None:
             raise Invalid.at("/lease_id", "needed to release or extend: only the holder may")
-        if not 1 <= lease <= MAX_LEASE_SECONDS:
-            raise Invalid.at("/lease", f"1 to {MAX_LEASE_SECONDS:.0f} seconds")
+        _check_span("/lease", lease, MAX_LEASE_SECONDS, shortest=1)
         for pointer, ids in (("/ids", ack), ("/release", release), ("/extend", extend)):
             if len(ids) > MAX_SETTLED_IDS:
                 raise Invalid.at(pointer, f"at most {MAX_SETTLED_IDS} ids")
@@ -575,7 +558,7 @@ class Hub:
         """Where a message stands, to its sender or a recipient. Raises NotFound."""
         check_agent_id(agent_id, "?agent_id")
         caller.must_act_as(agent_id)
-        self._buckets.take(agent_id)
+        self._take(agent_id)
         standings = await self._backend.standings(agent_id, message_id)
         if not standings:
             raise NotFound(f"{agent_id} neither sent nor got a message {message_id!r}, lately")
@@ -601,6 +584,9 @@ class Hub:
         cursor = None if since is None else Cursor.parse(since, "?since")
         self._refuse_when_draining()
         await self._come_alive(agent_id)
+        older = self._subscriptions.get(agent_id)
+        if older is not None:
+            await older.replace()
         subscription = Subscription(
             agent_id,
             self._backend,
@@ -610,12 +596,16 @@ class Hub:
             receipts=receipts,
             max_in_flight=max_in_flight,
             since=cursor,
-            on_close=self._subscriptions.discard,
+            on_close=self._unsubscribed,
             on_ack=self._count_acked,
         )
-        self._subscriptions.add(subscription)
+        self._subscriptions[agent_id] = subscription
         await subscription.start()
         return subscription
+
+    def _unsubscribed(self, subscription: Subscription) -> None:
+        if self._subscriptions.get(subscription.agent_id) is subscription:
+            del self._subscriptions[subscription.agent_id]
 
     async def _come_alive(self, agent_id: str) -> None:
         """Opening a stream registers an agent that nobody registered: name is id."""
@@ -628,9 +618,12 @@ class Hub:
 
     # --- limits ---------------------------------------------------------------------------
 
-    def take(self, caller: Principal, agent_id: str | None = None, cost: float = 1.0) -> None:
-        """Count a call that no other method counts. Raises RateLimited."""
-        self._buckets.take(agent_id or caller.peer, cost)
+    def _take(self, key: str, cost: float = 1.0) -> None:
+        try:
+            self._buckets.take(key, cost)
+        except RateLimited:
+            self._metrics.rate_limited()
+            raise
 
     def quota(self, key: str) -> Quota | None:
         """What is left to an agent (or to an address that named none); None without a limit."""
@@ -653,9 +646,9 @@ class _Tracked(Wakeup):
         super().__exit__(*exc_info)
 
 
-def _check_span(pointer: str, seconds: float, longest: float) -> None:
-    if not 0 <= seconds <= longest:
-        raise Invalid.at(pointer, f"0 to {longest:.0f} seconds")
+def _check_span(pointer: str, seconds: float, longest: float, *, shortest: float = 0) -> None:
+    if not shortest <= seconds <= longest:
+        raise Invalid.at(pointer, f"{shortest:g} to {longest:g} seconds")
 
 
 def _fingerprint(draft: Draft) -> bytes:

@@ -29,6 +29,7 @@ TYPE_PATTERN = "^[a-z][a-z0-9_.-]{0,63}$"
 _AGENT_ID = re.compile(AGENT_ID_PATTERN.strip("^$"))
 _TYPE = re.compile(TYPE_PATTERN.strip("^$"))
 _MESSAGE_ID = re.compile(r"m_[A-Za-z0-9_-]{22}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _RESERVED_IDS = frozenset({ALL, HUB})
 _RESERVED_TYPES = ("hub.", "agent.")
 
@@ -49,6 +50,11 @@ def is_agent_id(value: str) -> bool:
 def is_sendable_type(value: str) -> bool:
     """Whether a client may send this type; `hub.*` and `agent.*` are the hub's own."""
     return _TYPE.fullmatch(value) is not None and not value.startswith(_RESERVED_TYPES)
+
+
+def is_traceparent(value: str) -> bool:
+    """Whether this is a W3C trace context that can travel with a message."""
+    return _TRACEPARENT.fullmatch(value) is not None
 
 
 def check_agent_id(value: str, pointer: str) -> None:

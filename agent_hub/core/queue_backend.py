@@ -150,7 +150,10 @@ class Wait(Struct, kw_only=True):
 
 
 class Totals(Struct, kw_only=True):
-    """All messages since the store was created, by how they ended; every copy counts."""
+    """All messages since the store was created, by how they ended; every copy counts.
+
+    `oldest_ready_age` is in seconds, 0 when nothing is ready.
+    """
 
     accepted: int = 0
     acked: int = 0
@@ -161,7 +164,7 @@ class Totals(Struct, kw_only=True):
     leased: int = 0
     kept: int = 0
     inboxes: int = 0
-    oldest_ready_at: float | None = None
+    oldest_ready_age: float = 0.0
 
 
 class Watch(Protocol):

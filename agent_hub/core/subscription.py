@@ -22,10 +22,10 @@ _stream_numbers = count(1)
 class Subscription:
     """Leases what is owed, within a credit of un-acked messages, until it is closed.
 
-    The reader asks for `batch()` again and again. What it was given stays leased until it is
-    acked, released, or the subscription closes; then the rest is ready again in its place.
-    With receipts (the auto mode), `cover()` numbers what was written so far, and `confirm()` acks
-    everything up to such a number.
+    The reader asks for `batch()` again and again, and says with `written()` what it wrote. What
+    it was given stays leased until it is acked, released, or the subscription closes; then the
+    rest is ready again in its place. With receipts (the auto mode), `cover()` numbers what was
+    written so far, and `confirm()` acks what such a number covers.
     """
 
     def __init__(
@@ -91,7 +91,8 @@ class Subscription:
             self._metrics.woken("hint")
             deliveries = await self._lease()
             if deliveries:
-                self._hand_over(deliveries)
+                # One batch is bounded in bytes: there may be more at once.
+                self._wakeup.wake()
                 return deliveries
         return []
 
@@ -100,7 +101,6 @@ class Subscription:
         again, self._again = self._again, []
         for delivery in again:
             delivery.attempt += 1
-            self._count(delivery)
         return again
 
     async def _lease(self) -> list[Delivery]:
@@ -118,13 +118,13 @@ class Subscription:
             return []
         return deliveries
 
-    def _hand_over(self, deliveries: list[Delivery]) -> None:
+    def written(self, deliveries: Sequence[Delivery]) -> None:
+        """These were written to the reader's stream, in this order."""
         for delivery in deliveries:
             self._count(delivery)
         if self.receipts:
-            self._uncovered += [delivery.message.id for delivery in deliveries]
-        # One batch is bounded in bytes: there may be more at once.
-        self._wakeup.wake()
+            leased = (delivery.message.id for delivery in deliveries)
+            self._uncovered += [held for held in leased if held in self._in_flight]
 
     def _count(self, delivery: Delivery) -> None:
         age = self._clock.time() - delivery.message.accepted_at
@@ -133,7 +133,7 @@ class Subscription:
     # --- receipts -------------------------------------------------------------------------
 
     def cover(self) -> int | None:
-        """A number for all that was handed over and has none yet; None while one is on its way.
+        """A number for all that was written and has none yet; None while one is on its way.
 
         One receipt at a time: under load a single one covers many batches.
         """
@@ -168,9 +168,7 @@ class Subscription:
         message_id = answer.message.id
         self._in_flight[message_id] = question.question_id
         self._questions[message_id] = question
-        self._count(answer)
-        if self.receipts:
-            self._uncovered.append(message_id)
+        self.written([answer])
 
     async def _close_question(self, message_id: str, *, taken: bool) -> None:
         question = self._questions.pop(message_id, None)
@@ -201,6 +199,11 @@ class Subscription:
     def _be_replaced(self) -> None:
         self.replaced = True
         self.end()
+
+    async def replace(self) -> None:
+        """Make way for another subscription, with all that is in flight."""
+        self.replaced = True
+        await self.close()
 
     def end(self) -> None:
         """Let `batch` return; what is in flight stays so until `close`."""

@@ -306,12 +306,12 @@ class MemoryBackend(QueueBackend):
 
     async def totals(self) -> Totals:
         ready = leased = kept = 0
-        oldest: float | None = None
+        now = oldest = self._clock.time()
         for inbox in self._inboxes.values():
             counts = inbox.counts
             ready, leased, kept = ready + counts[0], leased + counts[1], kept + counts[2]
             if inbox.oldest_ready_at is not None:
-                oldest = min(oldest or inbox.oldest_ready_at, inbox.oldest_ready_at)
+                oldest = min(oldest, inbox.oldest_ready_at)
         return Totals(
             accepted=self._accepted,
             acked=self._ends[State.ACKED],
@@ -322,7 +322,7 @@ class MemoryBackend(QueueBackend):
             leased=leased,
             kept=kept,
             inboxes=len(self._inboxes),
-            oldest_ready_at=oldest,
+            oldest_ready_age=now - oldest,
         )
 
     # --- wake-ups -------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from agent_hub.core.errors import Invalid
 from agent_hub.core.hub import HEARTBEAT_SECONDS
-from agent_hub.core.message import HUB, Draft
+from agent_hub.core.message import HUB, Cursor, Draft
 from agent_hub.core.presence import PresenceEvent
+from agent_hub.core.queue_backend import Wait
 from agent_hub.core.subscription import Subscription
 from agent_hub.wire.agents import AgentView, views
 from agent_hub.wire.messages import (
@@ -18,6 +19,7 @@ from agent_hub.wire.messages import (
     SentAnswer,
     TextOrObject,
     draft_of,
+    view,
 )
 from agent_hub.wire.problems import Problem
 
@@ -108,11 +110,12 @@ class ReplyFrame(Struct, kw_only=True, tag="hub.reply", tag_field="type"):
 
 
 class ErrorFrame(Struct, kw_only=True, tag="hub.error", tag_field="type"):
-    """A frame of this socket was refused."""
+    """A frame of this socket was refused. `headers` are those that REST would have sent."""
 
     sender: str = msgspec.field(name="from", default=HUB)
     ref: Raw | None
     problem: Problem
+    headers: dict[str, str] | UnsetType = UNSET
 
 
 class NoticeFrame(Struct, kw_only=True, tag="hub.notice", tag_field="type"):
@@ -141,14 +144,42 @@ def welcome(subscription: Subscription, durability: str) -> Welcome:
     )
 
 
-def accepted(answer: SentAnswer | BroadcastAnswer, ref: Raw | None) -> bytes:
+def accepted(answer: SentAnswer | BroadcastAnswer, ref: Raw | UnsetType) -> bytes:
     """The frame that answers a draft."""
     frame = AcceptedFrame if isinstance(answer, SentAnswer) else BroadcastFrame
-    return encode(frame(**msgspec.structs.asdict(answer), ref=ref))
+    return encode(frame(**msgspec.structs.asdict(answer), ref=_given(ref)))
+
+
+def reply(question_id: str, wait: Wait, position: Cursor | None, ref: Raw | UnsetType) -> bytes:
+    """The frame that ends a question of this socket."""
+    cursor = position if wait.delivery is None else wait.delivery.cursor
+    return encode(
+        ReplyFrame(
+            ref=_given(ref),
+            message_id=question_id,
+            status=wait.state.value,
+            reply=None if wait.delivery is None else view(wait.delivery),
+            cursor=None if cursor is None else str(cursor),
+        )
+    )
+
+
+def refusal(told: Problem, ref: Raw | UnsetType | None, headers: dict[str, str]) -> bytes:
+    return encode(ErrorFrame(ref=_given(ref), problem=told, headers=headers or UNSET))
+
+
+def shutdown_notice(reconnect_after_ms: int) -> bytes:
+    return encode(
+        NoticeFrame(text="the hub is shutting down", reconnect_after_ms=reconnect_after_ms)
+    )
 
 
 def presence(event: PresenceEvent) -> bytes:
     return encode(PresenceFrame(type=event.kind, agents=views(event.agents)))
+
+
+def _given(ref: Raw | UnsetType | None) -> Raw | None:
+    return None if ref is UNSET else ref
 
 
 decode_frame = msgspec.json.Decoder(ClientFrame)

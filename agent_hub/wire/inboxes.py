@@ -6,8 +6,9 @@ import msgspec
 from msgspec import Struct
 
 from agent_hub.core.errors import Invalid
-from agent_hub.core.hub import Leased, SettledCounts
+from agent_hub.core.hub import SettledCounts
 from agent_hub.core.queue_backend import Page
+from agent_hub.core.taking import Leased
 from agent_hub.wire.agents import AgentId
 from agent_hub.wire.messages import MessageView, MessageWithState, view, view_with_state
 

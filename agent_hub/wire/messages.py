@@ -248,6 +248,13 @@ def broadcast_answer(broadcast: Broadcast, durability: str) -> BroadcastAnswer:
     )
 
 
+def answer_of(sent: Sent | Broadcast, to: str, durability: str) -> SentAnswer | BroadcastAnswer:
+    """The answer to an accepted draft, to one or to all."""
+    if isinstance(sent, Sent):
+        return sent_answer(sent, to, durability)
+    return broadcast_answer(sent, durability)
+
+
 class StandingView(Struct):
     """Where the message stands in one inbox; `since` is when it came to be so."""
 

@@ -91,12 +91,14 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
+        fault = fault_of(str(error))
+        where = fault.pointer or "the body"
+        raise Invalid(f"{where}: {fault.detail}", faults=(fault,)) from None
     except msgspec.DecodeError as error:
         raise MalformedJson(str(error)) from None
 
 
-def _invalid(complaint: str) -> Invalid:
+def fault_of(complaint: str) -> Fault:
     """msgspec says where in its own path syntax; callers get a JSON Pointer."""
     pointer = ""
     at = _PATH.search(complaint)
@@ -108,7 +110,7 @@ def _invalid(complaint: str) -> Invalid:
     if field is not None:
         pointer += "/" + field["name"].replace("~", "~0").replace("/", "~1")
     detail = complaint[0].lower() + complaint[1:]
-    return Invalid(f"{pointer or 'the body'}: {detail}", faults=(Fault(pointer, detail),))
+    return Fault(pointer, detail)
 
 
 def compact(raw: bytes) -> bytes:

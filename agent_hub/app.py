@@ -1,0 +1,138 @@
+"""The composition root: the one place that knows every part."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+
+from aiohttp import web
+
+from agent_hub import __version__
+from agent_hub.clock import SystemClock
+from agent_hub.config import Settings
+from agent_hub.core.clock import Clock
+from agent_hub.core.hub import Hub
+from agent_hub.core.queue_backend import Limits, QueueBackend
+from agent_hub.core.rate_limit import TokenBuckets
+from agent_hub.prometheus import PrometheusMetrics
+from agent_hub.queue_backends.memory import MemoryBackend
+from agent_hub.web.attendance import Attendance
+from agent_hub.web.bodies import Bodies
+from agent_hub.web.gate import LOCAL_HOSTS, Gate
+from agent_hub.web.ops import Operations
+from agent_hub.web.rest import Rest
+from agent_hub.web.roster import Roster
+from agent_hub.web.routes import add_routes, api_routes, operation_routes
+from agent_hub.web.websocket import WebSockets
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 20.0
+SHUTDOWN_SECONDS = 5.0
+
+HUB = web.AppKey("hub", Hub)
+
+
+def create_app(
+    settings: Settings, *, clock: Clock | None = None, backend: QueueBackend | None = None
+) -> web.Application:
+    """The whole hub as one aiohttp application. A test hands in its own clock and store."""
+    clock = clock or SystemClock()
+    backend = backend or _backend(settings, clock)
+    metrics = PrometheusMetrics(version=__version__, backend=backend.name)
+    hub = Hub(
+        backend,
+        clock,
+        metrics=metrics,
+        buckets=TokenBuckets(settings.rate_limit, settings.rate_burst, clock),
+        default_ttl=settings.message_ttl,
+    )
+    hosts = LOCAL_HOSTS if settings.is_loopback else None
+    gate = Gate(hub, metrics, hosts=hosts, origins=settings.cors_origin)
+    rest = Rest(hub, gate, Bodies(clock), Attendance(clock))
+    operations = Operations(hub, lambda accept: metrics.scrape(hub, accept), __version__)
+    roster = Roster(clock, metrics)
+    hub.on_presence = roster.announce
+    app = web.Application(middlewares=[gate.middleware()])
+    app[HUB] = hub
+    routes = api_routes(rest) + operation_routes(operations)
+    add_routes(app, routes, operations, WebSockets(hub, clock, metrics, roster))
+    app.cleanup_ctx.append(_lifetime(hub, roster))
+    app.on_shutdown.append(_drain)
+    return app
+
+
+def _backend(settings: Settings, clock: Clock) -> QueueBackend:
+    limits = Limits(drop_oldest=settings.overflow == "drop-oldest")
+    return MemoryBackend(clock, limits)
+
+
+def _lifetime(
+    hub: Hub, roster: Roster
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        await hub.start()
+        yield
+        roster.close()
+        await hub.stop()
+
+    return context
+
+
+async def _drain(app: web.Application) -> None:
+    """Open streams and waits end by themselves; aiohttp would wait for them to its timeout."""
+    await app[HUB].drain()
+
+
+def make_runner(app: web.Application) -> web.AppRunner:
+    """How the application is served: deadlines that aiohttp leaves open are set here."""
+    return web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        keepalive_timeout=KEEP_ALIVE_SECONDS,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+        auto_decompress=False,
+    )
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code of the process."""
+    try:
+        import uvloop
+    except ImportError:  # not on this platform
+        return asyncio.run(_serve(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # Windows has no handlers in the loop
+            loop.add_signal_handler(number, stopping.set)
+    runner = make_runner(create_app(settings))
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+        try:
+            await site.start()
+        except OSError as error:
+            log.critical("cannot listen on %s:%s: %s", settings.host, settings.port, error.strerror)
+            return 1
+        log.info("Agent Hub %s listens on %s", __version__, _where(runner))
+        await stopping.wait()
+        log.info("shutting down")
+        return 0
+    finally:
+        await runner.cleanup()
+
+
+def _where(runner: web.AppRunner) -> str:
+    """The real address, also when the port was chosen by the system."""
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,1 @@
+"""The REST and WebSocket doors: aiohttp and nothing but aiohttp."""

@@ -1,0 +1,172 @@
+"""The one middleware: who may come in at all, and how every answer leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Collection
+from itertools import count
+from secrets import token_hex
+from time import perf_counter
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from agent_hub.core.errors import (
+    HubError,
+    Internal,
+    UnsupportedMediaType,
+    WrongHost,
+    WrongOrigin,
+)
+from agent_hub.core.hub import Hub
+from agent_hub.core.metrics import Metrics
+from agent_hub.web.errors import from_aiohttp, problem_reply
+from agent_hub.web.keys import QUOTA_OF, REQUEST_ID
+from agent_hub.web.limits import add_quota
+from agent_hub.web.reply import JSON, Reply
+
+log = logging.getLogger(__name__)
+
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+CORS_METHODS = "GET, POST, DELETE"
+CORS_HEADERS = "Content-Type, Idempotency-Key, X-Request-Id, traceparent, Authorization"
+CORS_EXPOSED = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, Idempotency-Replayed"
+CORS_SECONDS = "600"
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_PORT = re.compile(r":\d{1,5}$")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ClientGone(Exception):
+    """The client hung up while the hub was waiting for it; there is nobody to answer."""
+
+
+class Gate:
+    """Checks Host, Origin and content type, maps errors, names and counts each request.
+
+    `hosts` are the names this hub answers to, without port; None means any. `origins` are the
+    foreign web origins that may call.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        metrics: Metrics,
+        *,
+        hosts: Collection[str] | None = LOCAL_HOSTS,
+        origins: Collection[str] = (),
+    ) -> None:
+        self._hub = hub
+        self._metrics = metrics
+        self._hosts = None if hosts is None else frozenset(hosts)
+        self._origins = frozenset(origins)
+        self._node = token_hex(4)
+        self._numbers = count(1)
+        self._known_hosts: dict[str, bool] = {}
+
+    def middleware(self) -> Middleware:
+        """The middleware for aiohttp."""
+
+        @web.middleware
+        async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._pass(request, handler)
+
+        return gate
+
+    async def _pass(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = perf_counter()
+        request_id = request[REQUEST_ID] = self._request_id(request)
+        response = await self._answer(request, handler, request_id)
+        if isinstance(response, Reply) and not response.prepared:
+            self.finish(request, response)
+        self._metrics.request(
+            request.method, _route(request), response.status, perf_counter() - started
+        )
+        return response
+
+    def finish(self, request: web.Request, reply: Reply) -> None:
+        """Add the headers that every answer carries; also for a handler that writes by itself."""
+        reply.add("X-Request-Id", request[REQUEST_ID])
+        quota_of = request.get(QUOTA_OF)
+        if quota_of is not None:
+            add_quota(reply, self._hub.quota(quota_of))
+        if self._origins:
+            self._add_cors(request, reply)
+
+    def _request_id(self, request: web.Request) -> str:
+        given = request.headers.get("X-Request-Id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given
+        return f"{self._node}-{next(self._numbers):x}"
+
+    async def _answer(
+        self, request: web.Request, handler: Handler, request_id: str
+    ) -> web.StreamResponse:
+        try:
+            self._check_host(request)
+            if self._is_preflight(request):
+                return self._preflight(request)
+            _check_content_type(request)
+            return await handler(request)
+        except HubError as error:
+            return problem_reply(error, request_id)
+        except web.HTTPException as error:
+            return problem_reply(from_aiohttp(error, request), request_id)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except ClientGone:
+            return Reply(408)  # nobody will read it: aiohttp finds the connection closed
+        except Exception:
+            log.exception("request failed", extra={"request_id": request_id})
+            return problem_reply(Internal("the hub failed; its log knows more"), request_id)
+
+    # --- Host and Origin ------------------------------------------------------------------
+
+    def _check_host(self, request: web.Request) -> None:
+        """A web page cannot choose its Host: a name that is not ours was rebound to us."""
+        host = request.headers.get("Host", "")
+        if self._hosts is not None and host and _PORT.sub("", host).lower() not in self._hosts:
+            raise WrongHost(f"this hub answers to {', '.join(sorted(self._hosts))}")
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._is_allowed(origin.lower(), request, host):
+            raise WrongOrigin("web pages of that origin may not call this hub; see --cors-origin")
+
+    def _is_allowed(self, origin: str, request: web.Request, host: str) -> bool:
+        return origin in self._origins or origin == f"{request.scheme}://{host}".lower()
+
+    def _is_preflight(self, request: web.Request) -> bool:
+        return request.method == "OPTIONS" and (
+            request.headers.get("Origin", "").lower() in self._origins
+            and "Access-Control-Request-Method" in request.headers
+        )
+
+    def _preflight(self, request: web.Request) -> Reply:
+        reply = Reply(204)
+        reply.add("Access-Control-Allow-Methods", CORS_METHODS)
+        reply.add("Access-Control-Allow-Headers", CORS_HEADERS)
+        reply.add("Access-Control-Max-Age", CORS_SECONDS)
+        return reply
+
+    def _add_cors(self, request: web.Request, reply: Reply) -> None:
+        reply.add("Vary", "Origin")
+        origin = request.headers.get("Origin")
+        if origin is not None and origin.lower() in self._origins:
+            reply.add("Access-Control-Allow-Origin", origin)
+            reply.add("Access-Control-Expose-Headers", CORS_EXPOSED)
+
+
+def _check_content_type(request: web.Request) -> None:
+    """Only JSON comes in: a page can post a form or plain text anywhere, but not JSON."""
+    if request.headers.get("Content-Type") == JSON or not request.body_exists:
+        return
+    if request.content_type != JSON:
+        raise UnsupportedMediaType(f"send the body as {JSON}")
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return "unmatched" if resource is None else resource.canonical

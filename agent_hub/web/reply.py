@@ -1,0 +1,90 @@
+"""A whole HTTP response in one write.
+
+aiohttp's own Response builds a multi-dict of headers, serialises it and writes in two steps;
+what the hub answers is a status, JSON and a few headers (docs/decisions/0003).
+"""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from time import time
+
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_request import BaseRequest
+
+JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+@lru_cache(maxsize=64)
+def _opening(status: int, content_type: str) -> str:
+    return (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        f"Content-Type: {content_type}\r\nServer: agent-hub\r\nDate: "
+    )
+
+
+class Reply(web.StreamResponse):
+    """Status, body, and what headers were added with `add`. Sent once, by `prepare`.
+
+    It has none of StreamResponse's state, so the parent's constructor is not run.
+    """
+
+    def __init__(self, status: int, body: bytes = b"", content_type: str = JSON) -> None:
+        self._status = status
+        self._reply_body = body
+        self._type = content_type
+        self._added = ""
+        self._is_sent = False
+
+    @property
+    def status(self) -> int:
+        return self._status
+
+    @property
+    def prepared(self) -> bool:
+        return self._is_sent
+
+    @property
+    def body_length(self) -> int:
+        return len(self._reply_body)
+
+    def add(self, name: str, value: str) -> None:
+        """Add a header; the hub's own values only, as they are not escaped."""
+        self._added += f"{name}: {value}\r\n"
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        """Write everything. Raises ConnectionResetError when the client is gone."""
+        if self._is_sent:
+            return None
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        self._is_sent = True
+        transport.write(
+            self._head(request) + (b"" if request.method == "HEAD" else self._reply_body)
+        )
+        await request.writer.drain()
+        return request.writer
+
+    def _head(self, request: BaseRequest) -> bytes:
+        self._keep_alive = self._keep_alive is not False and request.keep_alive
+        if not self._keep_alive:
+            self._added += "Connection: close\r\n"
+        elif request.version < HttpVersion11:
+            self._added += "Connection: keep-alive\r\n"
+        return (
+            f"{_opening(self._status, self._type)}{_date(int(time()))}\r\n"
+            f"Content-Length: {len(self._reply_body)}\r\n{self._added}\r\n"
+        ).encode()
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to write."""

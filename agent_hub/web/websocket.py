@@ -1,0 +1,342 @@
+"""The WebSocket door: one socket is one subscription, and sends drafts on the side."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket as sockets
+from typing import Any
+
+from aiohttp import WSMessage, WSMsgType, web
+from msgspec import Raw, Struct
+
+from agent_hub.core.asking import Question
+from agent_hub.core.clock import Clock
+from agent_hub.core.deadline import within
+from agent_hub.core.errors import HubError, Internal, Invalid, RateLimited
+from agent_hub.core.hub import Hub, Sent
+from agent_hub.core.message import Delivery, Draft
+from agent_hub.core.metrics import Metrics
+from agent_hub.core.principal import Principal
+from agent_hub.core.subscription import DEFAULT_IN_FLIGHT, Subscription
+from agent_hub.web.bodies import query
+from agent_hub.web.close_codes import CloseCode
+from agent_hub.web.keys import REQUEST_ID
+from agent_hub.web.limits import quota_headers
+from agent_hub.web.roster import Roster
+from agent_hub.wire import frames, messages, strict_json
+from agent_hub.wire.frames import ClientFrame
+from agent_hub.wire.problems import problem
+
+log = logging.getLogger(__name__)
+
+MAX_FRAME_BYTES = 320 * 1024
+WRITE_AHEAD_BYTES = 256 * 1024
+WRITE_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
+USER_TIMEOUT_MS = 30_000
+MAX_ERRORS_IN_A_ROW = 20
+MAX_RECONNECT_MS = 5_000
+RECEIPT = b"r"
+HEARTBEAT = b"h"
+
+
+class SocketQuery(Struct, forbid_unknown_fields=True):
+    """How to open a stream. `ack` is auto or manual, `events` all or none, `since` a cursor."""
+
+    ack: str = "auto"
+    since: str | None = None
+    max_in_flight: int = DEFAULT_IN_FLIGHT
+    events: str | None = None
+
+    def check(self) -> None:
+        """Raise Invalid for a word that is not one of those."""
+        if self.ack not in ("auto", "manual"):
+            raise Invalid.at("?ack", "auto or manual")
+        if self.events not in (None, "all", "none"):
+            raise Invalid.at("?events", "all or none")
+
+
+class WebSockets:
+    """The handler of `/ws/{agent_id}`."""
+
+    def __init__(self, hub: Hub, clock: Clock, metrics: Metrics, roster: Roster) -> None:
+        self._hub = hub
+        self._clock = clock
+        self._metrics = metrics
+        self._roster = roster
+
+    async def open(self, request: web.Request) -> web.StreamResponse:
+        """Refuse with a problem while that is possible, then upgrade and serve."""
+        asked = query(request, SocketQuery)
+        asked.check()
+        response = web.WebSocketResponse(
+            autoping=False,
+            compress=False,
+            max_msg_size=MAX_FRAME_BYTES,
+            writer_limit=WRITE_AHEAD_BYTES,
+            timeout=CLOSE_SECONDS,
+        )
+        if not response.can_prepare(request):
+            raise Invalid("this is a WebSocket: connect with the ws:// scheme")
+        caller = Principal("websocket", request.remote or "")
+        subscription = await self._hub.subscribe(
+            caller,
+            request.match_info["agent_id"],
+            receipts=asked.ack == "auto",
+            since=asked.since,
+            max_in_flight=asked.max_in_flight,
+        )
+        try:
+            await response.prepare(request)
+            _let_the_kernel_give_up(request)
+            stream = Stream(self._hub, self._clock, caller, request, response, subscription)
+            with self._roster.listing(stream, asked.events):
+                await stream.serve()
+            self._metrics.websocket_closed(stream.close_code)
+        finally:
+            await asyncio.shield(asyncio.ensure_future(subscription.close()))
+        return response
+
+
+def _let_the_kernel_give_up(request: web.Request) -> None:
+    """Unacknowledged bytes for 30 s mean that nobody is there; TCP alone would try for minutes."""
+    transport = request.transport
+    connection = None if transport is None else transport.get_extra_info("socket")
+    option = getattr(sockets, "TCP_USER_TIMEOUT", None)
+    if connection is not None and option is not None:
+        connection.setsockopt(sockets.IPPROTO_TCP, option, USER_TIMEOUT_MS)
+
+
+class Stream:
+    """One open socket: a pump that writes deliveries, and a loop that reads frames."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        clock: Clock,
+        caller: Principal,
+        request: web.Request,
+        response: web.WebSocketResponse,
+        subscription: Subscription,
+    ) -> None:
+        self.close_code = 1006
+        self._hub = hub
+        self._clock = clock
+        self._caller = caller
+        self._request = request
+        self._response = response
+        self._subscription = subscription
+        self._errors_in_a_row = 0
+        self._asks: set[asyncio.Task[None]] = set()
+        self._heard_at = clock.monotonic()
+        self._heartbeat_unanswered = False
+
+    @property
+    def agent_id(self) -> str:
+        return self._subscription.agent_id
+
+    async def serve(self) -> None:
+        """Until either side ends it."""
+        await self._write(frames.encode(frames.welcome(self._subscription, self._hub.durability)))
+        pump = asyncio.ensure_future(self._pump())
+        try:
+            await self._read()
+        finally:
+            for task in (pump, *self._asks):
+                task.cancel()
+            await asyncio.gather(pump, *self._asks, return_exceptions=True)
+            self.close_code = self._response.close_code or self.close_code
+
+    # --- to the client --------------------------------------------------------------------
+
+    async def _pump(self) -> None:
+        """Write what is owed as it comes; at the end of the subscription, close."""
+        try:
+            while deliveries := await self._subscription.batch():
+                await self._deliver(deliveries)
+            await self._say_goodbye()
+        except TimeoutError:
+            await self.close(CloseCode.TOO_SLOW, "the socket did not take a frame for 10 s")
+            self._hang_up()
+        except ConnectionError:
+            self._hang_up()
+        except HubError as error:
+            log.warning("stream failed: %s", error.detail, extra={"agent": self.agent_id})
+            await self.close(CloseCode.INTERNAL, error.code)
+
+    async def _deliver(self, deliveries: list[Delivery]) -> None:
+        async with within(self._clock, WRITE_SECONDS):
+            for delivery in deliveries:
+                frame = messages.encode_delivery(delivery)
+                await self._response.send_frame(frame, WSMsgType.TEXT)
+            self._subscription.written(deliveries)
+            await self._ask_for_receipt()
+
+    async def _ask_for_receipt(self) -> None:
+        """A ping after the frames: TCP is ordered, so that its pong proves they were read."""
+        number = self._subscription.cover()
+        if number is not None:
+            await self._response.send_frame(b"%s%d" % (RECEIPT, number), WSMsgType.PING)
+
+    async def _write(self, frame: bytes) -> None:
+        """One frame; raises TimeoutError when the socket does not take it."""
+        async with within(self._clock, WRITE_SECONDS):
+            await self._response.send_frame(frame, WSMsgType.TEXT)
+
+    async def announce(self, frame: bytes) -> None:
+        """A frame that may be left out: a socket that is behind does not get it."""
+        transport = self._request.transport
+        if transport is not None and not transport.get_write_buffer_size():
+            with contextlib.suppress(ConnectionError):  # the reader will find out
+                await self._response.send_frame(frame, WSMsgType.TEXT)
+
+    async def _say_goodbye(self) -> None:
+        if self._subscription.replaced:
+            await self.close(CloseCode.REPLACED, "another connection of this agent took over")
+            return
+        wait = random.randint(0, MAX_RECONNECT_MS)
+        await self._write(frames.shutdown_notice(wait))
+        await self.close(CloseCode.GOING_AWAY, "the hub is shutting down")
+
+    async def close(self, code: CloseCode, reason: str) -> None:
+        """Close with a code; the reading loop then ends by itself."""
+        self.close_code = code
+        await self._response.close(code=code, message=reason.encode(), drain=False)
+
+    def _hang_up(self) -> None:
+        transport = self._request.transport
+        if transport is not None:
+            transport.abort()
+
+    # --- from the client ------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        while True:
+            received = await self._response.receive()
+            self._heard_at = self._clock.monotonic()
+            self._heartbeat_unanswered = False
+            if received.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
+                return
+            if received.type is WSMsgType.ERROR:
+                return
+            try:
+                await self._take(received)
+            except (ConnectionError, TimeoutError):
+                self._hang_up()
+                return
+
+    async def _take(self, received: WSMessage) -> None:
+        if received.type is WSMsgType.TEXT:
+            await self._take_text(received.data.encode())
+        elif received.type is WSMsgType.PONG:
+            await self._take_pong(bytes(received.data))
+        elif received.type is WSMsgType.PING:
+            await self._response.pong(received.data)
+        else:
+            await self.close(CloseCode.BINARY, "frames are JSON text")
+
+    async def _take_pong(self, data: bytes) -> None:
+        number = data.removeprefix(RECEIPT)
+        if data.startswith(RECEIPT) and number.isdigit():
+            await self._subscription.confirm(int(number))
+            await self._ask_for_receipt()
+
+    async def _take_text(self, text: bytes) -> None:
+        frame: ClientFrame | None = None
+        try:
+            frame = strict_json.decode(text, frames.decode_frame)
+            await self._obey(frame)
+            self._errors_in_a_row = 0
+        except HubError as error:
+            await self._refuse(error, frame)
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception:
+            log.exception("frame failed", extra={"agent": self.agent_id})
+            await self._refuse(Internal("the hub failed; its log knows more"), frame)
+
+    async def _obey(self, frame: ClientFrame) -> None:
+        if frame.type == "heartbeat":
+            await self._hub.heartbeat(self._caller, self.agent_id, frame.status)
+        elif frame.type in ("hub.ack", "hub.release"):
+            await self._settle(frame)
+        else:
+            await self._send(frame)
+
+    async def _settle(self, frame: ClientFrame) -> None:
+        if self._subscription.receipts:
+            raise Invalid.at("/type", "this socket acks by itself; connect with ?ack=manual")
+        if frame.type == "hub.ack":
+            await self._subscription.ack(frame.ids)
+        else:
+            await self._subscription.release(frame.ids)
+
+    async def _send(self, frame: ClientFrame) -> None:
+        draft = frame.draft(self.agent_id)
+        if frame.wait is not None:
+            await self._ask(draft, frame.wait, frame.ref)
+            return
+        sent = await self._hub.send(self._caller, draft)
+        answer = messages.answer_of(sent, draft.to, self._hub.durability)
+        await self._write(frames.accepted(answer, frame.ref))
+
+    async def _ask(self, draft: Draft, seconds: float, ref: Raw | Any) -> None:
+        """Accepted at once; the answer comes later, while this socket goes on."""
+        sent, question = await self._hub.ask(self._caller, draft, seconds)
+        await self._write(frames.accepted(self._accepted(sent, draft), ref))
+        task = asyncio.ensure_future(self._reply(question, ref))
+        self._asks.add(task)
+        task.add_done_callback(self._asks.discard)
+
+    def _accepted(self, sent: Sent, draft: Draft) -> messages.SentAnswer:
+        return messages.sent_answer(sent, draft.to, self._hub.durability)
+
+    async def _reply(self, question: Question, ref: Raw | Any) -> None:
+        """Write what became of a question; the answer is one more message to be acked."""
+        adopted = False
+        try:
+            wait = await question.answered()
+            position = await self._hub.position(self._caller, self.agent_id)
+            await self._write(frames.reply(question.question_id, wait, position, ref))
+            if wait.delivery is not None and not wait.settled:
+                self._subscription.adopt(wait.delivery, question)
+                adopted = True
+                await self._ask_for_receipt()
+            else:
+                question.taken = True
+        except (ConnectionError, TimeoutError):
+            self._hang_up()
+        finally:
+            if not adopted:
+                await asyncio.shield(asyncio.ensure_future(question.close()))
+
+    async def _refuse(self, error: HubError, frame: ClientFrame | None) -> None:
+        """Say what was wrong; a client that gets nothing right is closed."""
+        headers = {}
+        if isinstance(error, RateLimited):
+            quota = self._hub.quota(self.agent_id)
+            headers = {} if quota is None else quota_headers(quota)
+        ref = None if frame is None else frame.ref
+        told = problem(error, self._request[REQUEST_ID])
+        await self._write(frames.refusal(told, ref, headers))
+        self._errors_in_a_row += 1
+        if self._errors_in_a_row >= MAX_ERRORS_IN_A_ROW:
+            limited = isinstance(error, RateLimited)
+            code = CloseCode.RATE if limited else CloseCode.TOO_MANY_ERRORS
+            await self.close(code, "too many refused frames in a row")
+
+    # --- signs of life --------------------------------------------------------------------
+
+    async def beat(self, silent_for: float) -> None:
+        """Ping; close when a ping went unanswered and nothing at all came for so long."""
+        silence = self._clock.monotonic() - self._heard_at
+        if self._heartbeat_unanswered and silence >= silent_for:
+            await self.close(CloseCode.SILENT, "nothing was heard for 90 s")
+            self._hang_up()
+            return
+        self._heartbeat_unanswered = True
+        with contextlib.suppress(ConnectionError):  # the reader will find out
+            await self._response.send_frame(HEARTBEAT, WSMsgType.PING)

@@ -1,0 +1,52 @@
+"""A real hub on a real socket, inside the test's own event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import ClientSession, ClientTimeout, web
+
+from agent_hub.app import HUB, create_app, make_runner
+from agent_hub.config import Settings
+from agent_hub.core.clock import Clock
+from agent_hub.core.hub import Hub
+from agent_hub.core.queue_backend import QueueBackend
+
+
+class RunningHub:
+    """Where it listens, the hub inside, and a client session bound to it."""
+
+    def __init__(self, app: web.Application, port: int, session: ClientSession) -> None:
+        self.app = app
+        self.port = port
+        self.session = session
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def hub(self) -> Hub:
+        return self.app[HUB]
+
+
+@asynccontextmanager
+async def running_hub(
+    *, clock: Clock | None = None, backend: QueueBackend | None = None, **settings: Any
+) -> AsyncIterator[RunningHub]:
+    """A hub with these settings, served as `python server.py` serves it, rate limit off."""
+    settings = {"rate_limit": 0, "port": 0, **settings}
+    app = create_app(Settings(**settings), clock=clock, backend=backend)
+    runner = make_runner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        base = f"http://127.0.0.1:{port}"
+        async with ClientSession(base, timeout=ClientTimeout(total=60)) as session:
+            yield RunningHub(app, port, session)
+    finally:
+        await runner.cleanup()
