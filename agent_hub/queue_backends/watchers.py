@@ -29,7 +29,7 @@ class Watchers:
                 del self._wakes[key]
 
     def wake(self, key: str) -> None:
-        for wake in self._wakes.get(key, ()):
+        for wake in list(self._wakes.get(key, ())):  # one may close while it is woken
             wake()
 
 
