@@ -16,6 +16,7 @@ class Claim(Struct, gc=False):
     message_id: str
     receipt: Receipt | None
     forget_at: float
+    taken_by: str | None = None
 
 
 class Claims:
@@ -69,11 +70,14 @@ class Claims:
         self._abandoned[question] = Claim(fingerprint, receipt.message_id, receipt, forget_at)
 
     def take_abandoned(
-        self, sender: str, recipient: str, fingerprint: bytes, now: float
+        self, sender: str, recipient: str, fingerprint: bytes, message_id: str, now: float
     ) -> Claim | None:
-        """The abandoned question, once."""
-        claim = self._abandoned.pop((sender, recipient, fingerprint), None)
-        return claim if claim is not None and claim.forget_at > now else None
+        """The abandoned question for the first message that asks it again, and its retries."""
+        claim = self._abandoned.get((sender, recipient, fingerprint))
+        if claim is None or claim.forget_at <= now or claim.taken_by not in (None, message_id):
+            return None
+        claim.taken_by = message_id
+        return claim
 
     def sweep(self, now: float) -> None:
         for sender in list(self._by_sender):

@@ -47,6 +47,7 @@ class MemoryBackend(QueueBackend):
         self._sent: dict[str, Inbox | dict[str, Inbox]] = {}  # message id -> where it went
         self._claims = Claims(self._limits)
         self._endings: dict[tuple[str, str], Undelivered] = {}
+        self._told: set[tuple[str, str]] = set()  # the endings that are in a notice, or had none
         self._ends: Counter[State] = Counter()
         self._accepted = 0
         self._last_since = 0.0
@@ -93,7 +94,9 @@ class MemoryBackend(QueueBackend):
             if claim is not None:
                 return claim.receipt
         elif submission.asking_since is not None:
-            claim = self._claims.take_abandoned(draft.sender, to, submission.fingerprint, now)
+            claim = self._claims.take_abandoned(
+                draft.sender, to, submission.fingerprint, submission.message_id, now
+            )
             if claim is not None:
                 return claim.receipt
         return self._receipt(submission.message_id, to)
@@ -270,9 +273,13 @@ class MemoryBackend(QueueBackend):
         return list(islice(self._endings.values(), limit))
 
     async def notice(self, ended: Undelivered) -> bool:
+        ending = (ended.message_id, ended.recipient)
+        if ending not in self._endings or ending in self._told:
+            return False
         now = self._clock.time()
         inbox = self._inbox_for(ended.sender, now)
         message = inbox.notice(ended, now)
+        self._told.add(ending)
         if message is None:
             return False
         self._accepted += 1
@@ -282,6 +289,7 @@ class MemoryBackend(QueueBackend):
     async def noted(self, ended: Sequence[Undelivered]) -> None:
         for one in ended:
             self._endings.pop((one.message_id, one.recipient), None)
+            self._told.discard((one.message_id, one.recipient))
 
     async def sweep(self) -> None:
         now, monotonic = self._clock.time(), self._clock.monotonic()
