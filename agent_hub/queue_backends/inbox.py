@@ -272,6 +272,8 @@ class Inbox:
         self._count(message, -1)
         self._close_notice(message)
         self._kept[message.id] = Kept(message, attempt, now)
+        # While it was leased, nobody waited for its expiry.
+        self._earliest_expiry = min(self._earliest_expiry, message.expires_at)
         if len(self._kept) > self._limits.kept_messages:
             self._unkeep(next(iter(self._kept)), now)
         return Acked(message.id, message.accepted_at)

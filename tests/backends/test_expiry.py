@@ -222,6 +222,34 @@ async def test_a_kept_message_goes_at_its_expiry(backend: QueueBackend, clock: M
     await balance(backend)
 
 
+async def test_a_message_acked_after_its_time_is_not_kept(
+    backend: QueueBackend, clock: ManualClock
+) -> None:
+    [receipt] = await send(backend, "a", ttl=10)
+    await take(backend)
+    await clock.advance(11)
+    await backend.sweep()
+    assert len(await backend.ack("alpha", [receipt.message_id])) == 1
+    page = await backend.kept("alpha", Cursor(receipt.epoch, 0), 10)
+    assert (page.deliveries, page.recovered) == ([], False)
+    assert (await backend.totals()).kept == 0
+
+
+async def test_a_message_that_was_long_in_hand_is_kept_until_its_expiry_only(
+    backend: QueueBackend, clock: ManualClock
+) -> None:
+    [receipt, _] = [*await send(backend, "long", ttl=20), *await send(backend, "short", ttl=5)]
+    await take(backend, limit=1)
+    await clock.advance(10)
+    await backend.sweep()  # the other one expires
+    await backend.ack("alpha", [receipt.message_id])
+    await clock.advance(9)
+    start = Cursor(receipt.epoch, 0)
+    assert texts((await backend.kept("alpha", start, 10)).deliveries) == ["long"]
+    await clock.advance(1)
+    assert texts((await backend.kept("alpha", start, 10)).deliveries) == []
+
+
 @pytest.mark.parametrize("ending", ["expired", "dead"])
 async def test_a_cursor_older_than_what_was_lost_is_not_recovered(
     backend: QueueBackend, clock: ManualClock, ending: str
