@@ -278,7 +278,8 @@ class Hub:
         caller.must_act_as(agent_id)
         if status is not None and status not in (Status.ACTIVE, Status.IDLE, Status.BUSY):
             raise Invalid.at("/status", "one of active, idle, busy")
-        agent = await self._backend.touch_agent(agent_id, status)
+        said = None if status is None else Status(status)
+        agent = await self._backend.touch_agent(agent_id, said)
         if agent is not None:
             self._presence.observe(agent)
         return self._found(agent_id, agent)
