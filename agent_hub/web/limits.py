@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from math import ceil
+
+from agent_hub.core.errors import HubError
 from agent_hub.core.rate_limit import Quota
 from agent_hub.web.reply import Reply
+
+
+def retry_header(error: HubError) -> dict[str, str]:
+    """Retry-After, in whole seconds, rounded up; nothing where there is no use in it."""
+    if error.retry_after is None:
+        return {}
+    return {"Retry-After": str(max(1, ceil(error.retry_after)))}
 
 
 def quota_headers(quota: Quota) -> dict[str, str]:

@@ -7,16 +7,15 @@ import contextlib
 import logging
 import random
 import socket as sockets
-from typing import Any
 
 from aiohttp import WSMessage, WSMsgType, web
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from agent_hub.core.asking import Question
 from agent_hub.core.clock import Clock
 from agent_hub.core.deadline import within
-from agent_hub.core.errors import HubError, Internal, Invalid, RateLimited
-from agent_hub.core.hub import Hub, Sent
+from agent_hub.core.errors import HubError, Internal, Invalid, MalformedJson, RateLimited
+from agent_hub.core.hub import Hub
 from agent_hub.core.message import Delivery, Draft
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.principal import Principal
@@ -24,7 +23,7 @@ from agent_hub.core.subscription import DEFAULT_IN_FLIGHT, Subscription
 from agent_hub.web.bodies import query
 from agent_hub.web.close_codes import CloseCode
 from agent_hub.web.keys import REQUEST_ID
-from agent_hub.web.limits import quota_headers
+from agent_hub.web.limits import quota_headers, retry_header
 from agent_hub.web.roster import Roster
 from agent_hub.wire import frames, messages, strict_json
 from agent_hub.wire.frames import ClientFrame
@@ -245,18 +244,16 @@ class Stream:
             await self._ask_for_receipt()
 
     async def _take_text(self, text: bytes) -> None:
-        frame: ClientFrame | None = None
         try:
-            frame = strict_json.decode(text, frames.decode_frame)
-            await self._obey(frame)
+            await self._obey(strict_json.decode(text, frames.decode_frame))
             self._errors_in_a_row = 0
         except HubError as error:
-            await self._refuse(error, frame)
+            await self._refuse(error, text)
         except (ConnectionError, TimeoutError):
             raise
         except Exception:
             log.exception("frame failed", extra={"agent": self.agent_id})
-            await self._refuse(Internal("the hub failed; its log knows more"), frame)
+            await self._refuse(Internal("the hub failed; its log knows more"), text)
 
     async def _obey(self, frame: ClientFrame) -> None:
         if frame.type == "heartbeat":
@@ -281,20 +278,18 @@ class Stream:
             return
         sent = await self._hub.send(self._caller, draft)
         answer = messages.answer_of(sent, draft.to, self._hub.durability)
-        await self._write(frames.accepted(answer, frame.ref))
+        await self._write(frames.accepted(answer, frame.ref, replayed=sent.replayed))
 
-    async def _ask(self, draft: Draft, seconds: float, ref: Raw | Any) -> None:
+    async def _ask(self, draft: Draft, seconds: float, ref: Raw | UnsetType) -> None:
         """Accepted at once; the answer comes later, while this socket goes on."""
         sent, question = await self._hub.ask(self._caller, draft, seconds)
-        await self._write(frames.accepted(self._accepted(sent, draft), ref))
+        answer = messages.sent_answer(sent, draft.to, self._hub.durability)
+        await self._write(frames.accepted(answer, ref, replayed=sent.replayed))
         task = asyncio.ensure_future(self._reply(question, ref))
         self._asks.add(task)
         task.add_done_callback(self._asks.discard)
 
-    def _accepted(self, sent: Sent, draft: Draft) -> messages.SentAnswer:
-        return messages.sent_answer(sent, draft.to, self._hub.durability)
-
-    async def _reply(self, question: Question, ref: Raw | Any) -> None:
+    async def _reply(self, question: Question, ref: Raw | UnsetType) -> None:
         """Write what became of a question; the answer is one more message to be acked."""
         adopted = False
         try:
@@ -313,20 +308,22 @@ class Stream:
             if not adopted:
                 await asyncio.shield(asyncio.ensure_future(question.close()))
 
-    async def _refuse(self, error: HubError, frame: ClientFrame | None) -> None:
+    async def _refuse(self, error: HubError, text: bytes) -> None:
         """Say what was wrong; a client that gets nothing right is closed."""
-        headers = {}
-        if isinstance(error, RateLimited):
-            quota = self._hub.quota(self.agent_id)
-            headers = {} if quota is None else quota_headers(quota)
-        ref = None if frame is None else frame.ref
+        ref = UNSET if isinstance(error, MalformedJson) else frames.ref_of(text)
         told = problem(error, self._request[REQUEST_ID])
-        await self._write(frames.refusal(told, ref, headers))
+        await self._write(frames.refusal(told, ref, self._headers(error)))
         self._errors_in_a_row += 1
         if self._errors_in_a_row >= MAX_ERRORS_IN_A_ROW:
             limited = isinstance(error, RateLimited)
             code = CloseCode.RATE if limited else CloseCode.TOO_MANY_ERRORS
             await self.close(code, "too many refused frames in a row")
+
+    def _headers(self, error: HubError) -> dict[str, str]:
+        """Those that REST would have sent with this refusal."""
+        headers = retry_header(error)
+        quota = self._hub.quota(self.agent_id) if isinstance(error, RateLimited) else None
+        return headers if quota is None else {**headers, **quota_headers(quota)}
 
     # --- signs of life --------------------------------------------------------------------
 

@@ -25,13 +25,14 @@ from agent_hub.wire.problems import Problem
 
 
 class ClientFrame(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Any frame of a client. What it means hangs on `type`; a type of one's own is a draft.
+    """Any frame of a client. What it means hangs on `type`; a type of one's own, or none, is a
+    draft.
 
     `from`, `id` and `timestamp` are taken because older clients send them: `from` must then be
     the agent of the socket, the other two are the hub's to give and are ignored.
     """
 
-    type: str = "message"
+    type: str | None = None
     ref: Raw | UnsetType = UNSET
     # heartbeat
     status: str | None = None
@@ -85,10 +86,14 @@ class Welcome(Struct, kw_only=True, tag="hub.welcome", tag_field="type"):
 
 
 class AcceptedFrame(SentAnswer, kw_only=True, tag="hub.accepted", tag_field="type"):
-    """A draft of this socket was accepted; `ref` is the client's own."""
+    """A draft of this socket was accepted; `ref` is the client's own.
+
+    `replayed` is there (and true) when the same was accepted before under its idempotency key.
+    """
 
     sender: str = msgspec.field(name="from", default=HUB)
     ref: Raw | None = None
+    replayed: bool | UnsetType = UNSET
 
 
 class BroadcastFrame(BroadcastAnswer, kw_only=True, tag="hub.accepted", tag_field="type"):
@@ -96,6 +101,7 @@ class BroadcastFrame(BroadcastAnswer, kw_only=True, tag="hub.accepted", tag_fiel
 
     sender: str = msgspec.field(name="from", default=HUB)
     ref: Raw | None = None
+    replayed: bool | UnsetType = UNSET
 
 
 class ReplyFrame(Struct, kw_only=True, tag="hub.reply", tag_field="type"):
@@ -144,10 +150,13 @@ def welcome(subscription: Subscription, durability: str) -> Welcome:
     )
 
 
-def accepted(answer: SentAnswer | BroadcastAnswer, ref: Raw | UnsetType) -> bytes:
+def accepted(
+    answer: SentAnswer | BroadcastAnswer, ref: Raw | UnsetType, *, replayed: bool
+) -> bytes:
     """The frame that answers a draft."""
     frame = AcceptedFrame if isinstance(answer, SentAnswer) else BroadcastFrame
-    return encode(frame(**msgspec.structs.asdict(answer), ref=_given(ref)))
+    fields = msgspec.structs.asdict(answer)
+    return encode(frame(**fields, ref=_given(ref), replayed=replayed or UNSET))
 
 
 def reply(question_id: str, wait: Wait, position: Cursor | None, ref: Raw | UnsetType) -> bytes:
@@ -164,7 +173,7 @@ def reply(question_id: str, wait: Wait, position: Cursor | None, ref: Raw | Unse
     )
 
 
-def refusal(told: Problem, ref: Raw | UnsetType | None, headers: dict[str, str]) -> bytes:
+def refusal(told: Problem, ref: Raw | UnsetType, headers: dict[str, str]) -> bytes:
     return encode(ErrorFrame(ref=_given(ref), problem=told, headers=headers or UNSET))
 
 
@@ -178,9 +187,22 @@ def presence(event: PresenceEvent) -> bytes:
     return encode(PresenceFrame(type=event.kind, agents=views(event.agents)))
 
 
-def _given(ref: Raw | UnsetType | None) -> Raw | None:
+def _given(ref: Raw | UnsetType) -> Raw | None:
     return None if ref is UNSET else ref
 
 
+class _Referring(Struct):
+    ref: Raw | UnsetType = UNSET
+
+
+def ref_of(text: bytes) -> Raw | UnsetType:
+    """The `ref` of what is JSON but not a frame, so that its sender knows what was refused."""
+    try:
+        return _decode_referring(text).ref
+    except msgspec.DecodeError:
+        return UNSET
+
+
+_decode_referring = msgspec.json.Decoder(_Referring).decode
 decode_frame = msgspec.json.Decoder(ClientFrame)
 encode = msgspec.json.Encoder().encode
