@@ -47,7 +47,7 @@ async def backend(
 ) -> AsyncIterator[QueueBackend]:
     """An open backend; in a test with a hub the one that the hub opened and will close."""
     backend = factory(clock, Limits())
-    if "hub" in request.fixturenames:
+    if {"hub", "open_hub"} & set(request.fixturenames):
         yield backend
     else:
         await backend.open()

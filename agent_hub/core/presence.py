@@ -59,7 +59,8 @@ class Presence:
         if agent.agent_id not in self._agents:
             self.version += 1
         self._agents[agent.agent_id] = agent
-        if agent.status_at(self._clock.time()) != self._announced.get(agent.agent_id):
+        is_news = agent.status_at(self._clock.time()) != self._announced.get(agent.agent_id)
+        if is_news or agent.agent_id in self._changed:  # it may have changed back
             self._change(agent)
 
     def remove(self, agent_id: str) -> None:

@@ -1,0 +1,40 @@
+"""Hubs of a test's own making."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from agent_hub.core.hub import Hub
+from agent_hub.core.queue_backend import QueueBackend
+from agent_hub.core.rate_limit import TokenBuckets
+from tests.clock import ManualClock
+from tests.core.calls import Counted
+
+OpenHub = Callable[..., Awaitable[Hub]]
+
+
+@pytest.fixture
+def metrics() -> Counted:
+    return Counted()
+
+
+@pytest.fixture
+async def open_hub(
+    backend: QueueBackend, clock: ManualClock, metrics: Counted
+) -> AsyncIterator[OpenHub]:
+    """Start a hub that counts; with a rate limit when `rate` is given."""
+    hubs: list[Hub] = []
+
+    async def open_with(*, rate: float = 0, burst: int = 20, **options: Any) -> Hub:
+        buckets = TokenBuckets(rate, burst, clock)
+        hub = Hub(backend, clock, metrics=metrics, buckets=buckets, **options)
+        await hub.start()
+        hubs.append(hub)
+        return hub
+
+    yield open_with
+    for hub in hubs:
+        await hub.stop()
