@@ -545,6 +545,9 @@ class Hub:
         held_by = lease_id or ""
         acked = await self._backend.ack(agent_id, ack) if ack else []
         self._count_acked("manual", acked)
+        stream = self._subscriptions.get(agent_id)
+        if stream is not None:
+            await stream.acked_elsewhere(ack)
         backend = self._backend
         released = await backend.release(agent_id, held_by, release, failure=True) if release else 0
         extended = await backend.extend(agent_id, held_by, extend, seconds=lease) if extend else 0

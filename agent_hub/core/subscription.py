@@ -159,6 +159,10 @@ class Subscription:
     async def _ack(self, message_ids: Sequence[str], mode: str) -> None:
         acked = await self._backend.ack(self.agent_id, message_ids)
         self._on_ack(mode, acked)
+        await self.acked_elsewhere(message_ids)
+
+    async def acked_elsewhere(self, message_ids: Sequence[str]) -> None:
+        """These were acked, here or at another door: they use up no credit any more."""
         self._no_longer_in_flight(message_ids)
         for message_id in message_ids if self._questions else ():
             await self._close_question(message_id, taken=True)

@@ -98,9 +98,9 @@ class Peer:
 
     def vanish(self) -> None:
         """Cut the line without a close frame."""
-        transport = self.socket._response.connection and self.socket._response.connection.transport
-        assert transport is not None
-        transport.abort()
+        connection = self.socket._response.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
 
 
 @asynccontextmanager
