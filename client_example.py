@@ -3,7 +3,7 @@
     python server.py             # in one terminal
     python client_example.py     # in another
 
-Another hub: python client_example.py http://hub.example:8080, or AGENT_HUB_URL.
+Another hub: python client_example.py http://hub.example:8080, or HUB_URL.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ async def converse(url: str) -> None:
 
 
 def main() -> int:
-    url = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("AGENT_HUB_URL", DEFAULT_URL)
+    url = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("HUB_URL", DEFAULT_URL)
     try:
         asyncio.run(converse(url))
     except (HubError, ValueError) as error:

@@ -21,6 +21,7 @@ from agent_hub.prometheus import PrometheusMetrics
 from agent_hub.queue_backends.memory import MemoryBackend
 from agent_hub.web.attendance import Attendance
 from agent_hub.web.bodies import Bodies
+from agent_hub.web.connection import Runner
 from agent_hub.web.gate import LOCAL_HOSTS, Gate
 from agent_hub.web.ops import Operations
 from agent_hub.web.rest import Rest
@@ -70,9 +71,7 @@ def _backend(settings: Settings, clock: Clock) -> QueueBackend:
     return MemoryBackend(clock, limits)
 
 
-def _lifetime(
-    hub: Hub, roster: Roster
-) -> Callable[[web.Application], AsyncIterator[None]]:
+def _lifetime(hub: Hub, roster: Roster) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(app: web.Application) -> AsyncIterator[None]:
         await hub.start()
         yield
@@ -89,7 +88,7 @@ async def _drain(app: web.Application) -> None:
 
 def make_runner(app: web.Application) -> web.AppRunner:
     """How the application is served: deadlines that aiohttp leaves open are set here."""
-    return web.AppRunner(
+    return Runner(
         app,
         access_log=None,
         handle_signals=False,

@@ -24,7 +24,7 @@ from agent_hub.core.metrics import Metrics
 
 PREFIX = "agenthub_"
 
-disable_created_metrics()  # a series more for each counter, and nobody asks for it
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, and nobody asks for it
 
 AGES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60, 300, 1800, 86400)
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 30, 60, 300)

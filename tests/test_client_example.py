@@ -25,7 +25,7 @@ def run_example(*arguments: str, url: str = "") -> subprocess.CompletedProcess[s
         text=True,
         timeout=60,
         check=False,
-        env={**os.environ, "AGENT_HUB_URL": url} if url else None,
+        env={**os.environ, "HUB_URL": url} if url else None,
     )
 
 

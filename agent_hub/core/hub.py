@@ -438,7 +438,7 @@ class Hub:
 
         `wait` (seconds) lets an empty answer wait for something to show.
         """
-        self._check_reading(caller, agent_id, limit, MAX_LOOKED_AT, wait)
+        self._check_reading(caller, agent_id, limit, MAX_LOOKED_AT, wait, within="?")
         cursor = None if since is None else Cursor.parse(since, "?since")
         self._take(agent_id)
         await self._sign_of_life(agent_id)
@@ -469,7 +469,7 @@ class Hub:
 
         `wait` (seconds) lets an empty answer wait for a message.
         """
-        self._check_reading(caller, agent_id, limit, MAX_RECEIVED, wait)
+        self._check_reading(caller, agent_id, limit, MAX_RECEIVED, wait, within="/")
         if lease is not None:
             _check_span("/lease", lease, MAX_LEASE_SECONDS, shortest=1)
         self._take(agent_id)
@@ -493,13 +493,14 @@ class Hub:
         )
 
     def _check_reading(
-        self, caller: Principal, agent_id: str, limit: int, most: int, wait: float
+        self, caller: Principal, agent_id: str, limit: int, most: int, wait: float, *, within: str
     ) -> None:
-        check_agent_id(agent_id, "/agent_id")
+        """`within` opens the pointer of a fault: ? for a query, / for a body."""
+        check_agent_id(agent_id, f"{within}agent_id")
         caller.must_act_as(agent_id)
         if not 1 <= limit <= most:
-            raise Invalid.at("/limit", f"1 to {most}")
-        _check_span("/wait", wait, MAX_READ_WAIT_SECONDS)
+            raise Invalid.at(f"{within}limit", f"1 to {most}")
+        _check_span(f"{within}wait", wait, MAX_READ_WAIT_SECONDS)
 
     async def _when_there_is(
         self, agent_id: str, seconds: float, read: Callable[[], Awaitable[_T | None]]

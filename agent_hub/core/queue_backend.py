@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 
 from msgspec import Struct
 
-from agent_hub.core.agent import Agent
+from agent_hub.core.agent import Agent, Status
 from agent_hub.core.message import Cursor, Delivery, Draft
 
 
@@ -379,7 +379,7 @@ class QueueBackend(ABC):
         """
 
     @abstractmethod
-    async def touch_agent(self, agent_id: str, status: str | None = None) -> Agent | None:
+    async def touch_agent(self, agent_id: str, status: Status | None = None) -> Agent | None:
         """A sign of life, with a new status if given. None for an unknown agent."""
 
     @abstractmethod

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from agent_hub.core.agent import Agent
+from agent_hub.core.agent import Agent, Status
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import TooManyInboxes
 from agent_hub.core.message import ALL, Cursor, Delivery
@@ -355,7 +355,7 @@ class MemoryBackend(QueueBackend):
         self._unregistered.discard(agent.agent_id)
         return known is None
 
-    async def touch_agent(self, agent_id: str, status: str | None = None) -> Agent | None:
+    async def touch_agent(self, agent_id: str, status: Status | None = None) -> Agent | None:
         agent = self._agents.get(agent_id)
         if agent is None:
             return None

@@ -69,10 +69,10 @@ def query(request: web.Request, shape: type[_T]) -> _T:
 
 def convert_query(given: Mapping[str, str], shape: type[_T]) -> _T:
     """Text values as a type: each may stand once, and no other may stand there."""
-    if len(given) != len(set(given)):
-        names = list(given)
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Invalid.at(f"?{twice}", "given twice")
+    names = [name for name, _ in given.items()]  # a multi-dict's keys tell each name once
+    for name in names:
+        if names.count(name) > 1:
+            raise Invalid.at(f"?{name}", "given twice")
     try:
         return msgspec.convert(dict(given), shape, strict=False)
     except msgspec.ValidationError as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import ceil
-
 from aiohttp import web
 
 from agent_hub.core.errors import (
@@ -14,16 +12,22 @@ from agent_hub.core.errors import (
     NotFound,
     Unauthenticated,
 )
+from agent_hub.web.limits import retry_header
 from agent_hub.web.reply import PROBLEM_JSON, Reply
 from agent_hub.wire import problems
 
 
-def problem_reply(error: HubError, request_id: str) -> Reply:
-    """The response for a refusal; `Retry-After` is in whole seconds, rounded up."""
+def problem_reply(error: HubError, request_id: str, *, status: int | None = None) -> Reply:
+    """The response for a refusal; `Retry-After` is in whole seconds, rounded up.
+
+    `status` is given for what is not even HTTP: the code has another one in a request.
+    """
     problem = problems.problem(error, request_id)
+    if status is not None:
+        problem.status = status
     reply = Reply(problem.status, problems.encode(problem), PROBLEM_JSON)
-    if error.retry_after is not None:
-        reply.add("Retry-After", str(max(1, ceil(error.retry_after))))
+    for name, value in retry_header(error).items():
+        reply.add(name, value)
     if isinstance(error, MethodNotAllowed):
         reply.add("Allow", ", ".join(error.allowed))
     if isinstance(error, Unauthenticated):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from agent_hub.core.errors import BackendUnavailable, Draining
 from agent_hub.core.hub import Hub
@@ -26,7 +27,9 @@ Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 
 
 class HealthAnswer(Struct):
-    status: str
+    """`durability` says what an accepted message survives."""
+
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["ok", "draining"]})]
     version: str
     backend: str
     durability: str
@@ -42,14 +45,16 @@ class Check(Struct):
 
 
 class ReadyAnswer(Struct):
-    status: str
+    """`checks` are listed when asked for."""
+
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["ok", "unavailable"]})]
     checks: list[Check] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ReadyQuery(Struct):
-    """`verbose` in any form lists each check."""
+    """What to tell."""
 
-    verbose: str | None = None
+    verbose: Annotated[str | None, Meta(description="in any form: list each check")] = None
 
 
 class Operations:
@@ -58,14 +63,14 @@ class Operations:
     def __init__(self, hub: Hub, scrape: Scrape, version: str) -> None:
         self._hub = hub
         self._scrape = scrape
-        self._version = version
+        self.version = version
         self._page = files("agent_hub.web").joinpath("index.html").read_bytes()
 
     async def health(self, request: web.Request) -> Reply:
         """What this hub is and how it is."""
         answer = HealthAnswer(
             status="draining" if self._hub.is_draining else "ok",
-            version=self._version,
+            version=self.version,
             backend=self._hub.backend_name,
             durability=self._hub.durability,
             agents=self._hub.registered_agents,

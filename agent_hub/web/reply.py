@@ -26,9 +26,9 @@ def _date(second: int) -> str:
 
 @lru_cache(maxsize=64)
 def _opening(status: int, content_type: str) -> str:
+    described = f"Content-Type: {content_type}\r\n" if content_type else ""
     return (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-        f"Content-Type: {content_type}\r\nServer: agent-hub\r\nDate: "
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{described}Server: agent-hub\r\nDate: "
     )
 
 
@@ -81,6 +81,8 @@ class Reply(web.StreamResponse):
             self._added += "Connection: close\r\n"
         elif request.version < HttpVersion11:
             self._added += "Connection: keep-alive\r\n"
+        if self._status == HTTPStatus.NO_CONTENT:  # has no length, not even 0 (RFC 9110, 8.6)
+            return f"{_opening(204, '')}{_date(int(time()))}\r\n{self._added}\r\n".encode()
         return (
             f"{_opening(self._status, self._type)}{_date(int(time()))}\r\n"
             f"Content-Length: {len(self._reply_body)}\r\n{self._added}\r\n"

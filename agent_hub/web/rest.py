@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from agent_hub.core.agent import Agent, Status
-from agent_hub.core.hub import Broadcast, Hub, Sent
+from agent_hub.core.hub import MAX_LOOKED_AT, Broadcast, Hub, Sent
 from agent_hub.core.message import Draft, is_traceparent
 from agent_hub.core.principal import Principal
 from agent_hub.web.attendance import Attendance
@@ -21,25 +23,34 @@ encode = msgspec.json.Encoder().encode
 
 
 class AgentsQuery(Struct, forbid_unknown_fields=True):
-    """`status` is active, idle, busy or offline."""
+    """Which agents to list."""
 
-    status: str | None = None
-    capability: str | None = None
+    status: Annotated[agents.AgentStatus | None, Meta(description="only those")] = None
+    capability: Annotated[str | None, Meta(description="only those that have it")] = None
 
 
 class LookQuery(Struct, forbid_unknown_fields=True):
-    """`since` is a cursor; `wait` is 0 to 50 seconds."""
+    """How to look at an inbox."""
 
-    agent_id: str
-    limit: int = 50
-    since: str | None = None
-    wait: float = 0.0
+    agent_id: Annotated[agents.AgentId, Meta(description="whose inbox")]
+    limit: Annotated[
+        int,
+        Meta(
+            description="messages to show",
+            extra_json_schema={"minimum": 1, "maximum": MAX_LOOKED_AT},
+        ),
+    ] = 50
+    since: Annotated[
+        messages.CursorText | None,
+        Meta(description="a cursor: also show the kept messages newer than it"),
+    ] = None
+    wait: inboxes.ReadSeconds = 0.0
 
 
 class StandingQuery(Struct, forbid_unknown_fields=True):
-    """`agent_id` is the sender or a recipient."""
+    """Who asks."""
 
-    agent_id: str
+    agent_id: Annotated[agents.AgentId, Meta(description="the sender or a recipient")]
 
 
 class Rest:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
-from aiohttp.typedefs import Handler
-from msgspec import Struct
 
+from agent_hub.core.errors import (
+    BackendUnavailable,
+    ContentTooLarge,
+    Draining,
+    IdempotencyMismatch,
+    InboxFull,
+    NotFound,
+    RateLimited,
+    SenderShare,
+    TooManyInboxes,
+    TooManyWaits,
+    WaitForSelf,
+)
+from agent_hub.web.openapi import Document
 from agent_hub.web.ops import HealthAnswer, Operations, ReadyAnswer, ReadyQuery
 from agent_hub.web.rest import AgentsQuery, LookQuery, Rest, StandingQuery
+from agent_hub.web.route import Route
 from agent_hub.web.websocket import WebSockets
 from agent_hub.wire import agents, inboxes, messages
 
 API = "/api/v1"
-
-
-class Route(Struct, kw_only=True):
-    """One call. `answers` are the successful ones: status and type, None for an empty body."""
-
-    method: str
-    path: str
-    handler: Handler
-    summary: str
-    query: type[Any] | None = None
-    body: type[Any] | None = None
-    answers: dict[int, Any]
 
 
 def api_routes(rest: Rest) -> list[Route]:
@@ -36,79 +35,111 @@ def api_routes(rest: Rest) -> list[Route]:
             method="POST",
             path=f"{API}/agents/register",
             handler=rest.register,
+            tag="agents",
             summary="Register an agent, or replace its registration",
             body=agents.RegisterBody,
             answers={201: agents.RegisterAnswer, 200: agents.RegisterAnswer},
+            refusals=(RateLimited, Draining, BackendUnavailable),
         ),
         Route(
             method="GET",
             path=f"{API}/agents",
             handler=rest.list_agents,
+            tag="agents",
             summary="List the registered agents",
             query=AgentsQuery,
             answers={200: agents.AgentsAnswer},
+            refusals=(RateLimited, BackendUnavailable),
         ),
         Route(
             method="GET",
             path=agent,
             handler=rest.show_agent,
+            tag="agents",
             summary="Show one agent",
             answers={200: agents.AgentView},
+            refusals=(NotFound, RateLimited, BackendUnavailable),
         ),
         Route(
             method="DELETE",
             path=agent,
             handler=rest.deregister,
+            tag="agents",
             summary="End a registration; the agent's mail stays",
             answers={204: None},
+            refusals=(NotFound, BackendUnavailable),
         ),
         Route(
             method="POST",
             path=f"{agent}/heartbeat",
             handler=rest.heartbeat,
+            tag="agents",
             summary="Give a sign of life, and a new status if there is one",
             body=agents.HeartbeatBody,
             answers={200: agents.AgentView},
+            refusals=(NotFound, BackendUnavailable),
         ),
         Route(
             method="POST",
             path=f"{API}/messages",
             handler=rest.send,
+            tag="messages",
             summary="Send a message to one agent or to ALL, and wait for its reply if asked to",
-            body=messages.SendBody,
+            body=messages.DraftBody,
+            idempotent=True,
             answers={202: messages.SentAnswer | messages.BroadcastAnswer},
+            refusals=(
+                ContentTooLarge,
+                IdempotencyMismatch,
+                WaitForSelf,
+                RateLimited,
+                InboxFull,
+                SenderShare,
+                TooManyWaits,
+                TooManyInboxes,
+                Draining,
+                BackendUnavailable,
+            ),
         ),
         Route(
             method="GET",
             path=f"{API}/messages",
             handler=rest.look,
+            tag="messages",
             summary="Look at an inbox; nothing changes",
             query=LookQuery,
             answers={200: inboxes.PageAnswer},
+            refusals=(RateLimited, BackendUnavailable),
         ),
         Route(
             method="POST",
             path=f"{API}/messages/receive",
             handler=rest.receive,
+            tag="messages",
             summary="Take messages from an inbox",
             body=inboxes.ReceiveBody,
             answers={200: inboxes.ReceiveAnswer},
+            refusals=(RateLimited, BackendUnavailable),
         ),
         Route(
             method="POST",
             path=f"{API}/messages/ack",
             handler=rest.settle,
+            tag="messages",
             summary="Acknowledge, give back or keep longer what was taken",
             body=inboxes.AckBody,
             answers={200: inboxes.AckAnswer},
+            refusals=(BackendUnavailable,),
         ),
         Route(
             method="GET",
             path=f"{API}/messages/{{message_id}}",
             handler=rest.standing,
+            tag="messages",
             summary="Where a message stands, to its sender or a recipient",
             query=StandingQuery,
             answers={200: messages.StandingsAnswer},
+            refusals=(NotFound, RateLimited, BackendUnavailable),
         ),
     ]
 
@@ -121,6 +152,7 @@ def operation_routes(operations: Operations) -> list[Route]:
             method="GET",
             path="/health",
             handler=operations.health,
+            tag="operations",
             summary="What this hub is and how it is",
             answers=health,
         ),
@@ -128,6 +160,7 @@ def operation_routes(operations: Operations) -> list[Route]:
             method="GET",
             path="/api/mcp/health",
             handler=operations.health,
+            tag="operations",
             summary="The same as /health",
             answers=health,
         ),
@@ -135,6 +168,7 @@ def operation_routes(operations: Operations) -> list[Route]:
             method="GET",
             path="/livez",
             handler=operations.livez,
+            tag="operations",
             summary="The process answers",
             answers={200: ReadyAnswer},
         ),
@@ -142,9 +176,19 @@ def operation_routes(operations: Operations) -> list[Route]:
             method="GET",
             path="/readyz",
             handler=operations.readyz,
+            tag="operations",
             summary="Whether a send would be accepted now",
             query=ReadyQuery,
-            answers={200: ReadyAnswer},
+            answers={200: ReadyAnswer, 503: ReadyAnswer},
+        ),
+        Route(
+            method="GET",
+            path="/metrics",
+            handler=operations.metrics,
+            tag="operations",
+            summary="Prometheus text, or OpenMetrics when asked for",
+            answers={200: str},
+            media_types=("text/plain", "application/openmetrics-text"),
         ),
     ]
 
@@ -157,7 +201,11 @@ def add_routes(
 ) -> None:
     """Put everything on the router."""
     for route in documented:
-        app.router.add_route(route.method, route.path, route.handler)
-    app.router.add_get("/metrics", operations.metrics)
+        if route.method == "GET":
+            app.router.add_get(route.path, route.handler)  # and HEAD
+        else:
+            app.router.add_route(route.method, route.path, route.handler)
+    document = Document(documented, operations.version)
+    app.router.add_get(f"{API}/openapi.json", document.show)
     app.router.add_get("/", operations.page)
     app.router.add_get("/ws/{agent_id}", websockets.open)

@@ -5,29 +5,79 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from agent_hub.core.agent import Agent, Status
+from agent_hub.core.agent import (
+    MAX_CAPABILITIES,
+    MAX_CAPABILITY_CHARACTERS,
+    MAX_METADATA_BYTES,
+    MAX_NAME_CHARACTERS,
+    MAX_SESSION_ID_CHARACTERS,
+    Agent,
+    Status,
+)
 from agent_hub.core.errors import Invalid
 from agent_hub.core.hub import HEARTBEAT_SECONDS, Registered
 from agent_hub.core.message import AGENT_ID_PATTERN
 from agent_hub.wire.strict_json import compact
-from agent_hub.wire.times import rfc3339
+from agent_hub.wire.times import Time, rfc3339
 
+# The rules are the core's; what stands here tells a reader of the documentation about them.
 AgentId = Annotated[
-    str, Meta(extra_json_schema={"pattern": AGENT_ID_PATTERN, "examples": ["beta-01TYEi4M"]})
+    str, Meta(extra_json_schema={"pattern": AGENT_ID_PATTERN}, examples=["beta-01TYEi4M"])
 ]
 JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
+Metadata = Annotated[
+    Raw,
+    Meta(
+        description=f"an object of the agent's own, at most {MAX_METADATA_BYTES} bytes",
+        extra_json_schema={"type": "object", "default": {}},
+    ),
+]
+AgentStatus = Annotated[str, Meta(extra_json_schema={"enum": [*Status]})]
+OwnStatus = Annotated[
+    str, Meta(extra_json_schema={"enum": [s for s in Status if s is not Status.OFFLINE]})
+]
+# `label`: text without control and invisible characters.
+Name = Annotated[
+    str,
+    Meta(
+        extra_json_schema={"format": "label", "minLength": 1, "maxLength": MAX_NAME_CHARACTERS},
+        examples=["Beta"],
+    ),
+]
+SessionId = Annotated[
+    str,
+    Meta(
+        extra_json_schema={
+            "format": "label",
+            "minLength": 1,
+            "maxLength": MAX_SESSION_ID_CHARACTERS,
+        }
+    ),
+]
+Capability = Annotated[
+    str,
+    Meta(
+        extra_json_schema={
+            "format": "label",
+            "minLength": 1,
+            "maxLength": MAX_CAPABILITY_CHARACTERS,
+        },
+        examples=["analysis"],
+    ),
+]
+Capabilities = Annotated[list[Capability], Meta(extra_json_schema={"maxItems": MAX_CAPABILITIES})]
 
 
 class RegisterBody(Struct, forbid_unknown_fields=True):
     """A registration. `session_id` is an opaque label, never a credential."""
 
     agent_id: AgentId
-    session_id: str | None = None
-    name: str | None = None
-    capabilities: list[str] = []
-    metadata: JsonObject = Raw(b"{}")
+    session_id: SessionId | None = None
+    name: Name | None = None
+    capabilities: Capabilities = []
+    metadata: Metadata | UnsetType = UNSET
 
     def to_agent(self) -> Agent:
         return Agent(
@@ -35,14 +85,14 @@ class RegisterBody(Struct, forbid_unknown_fields=True):
             session_id=self.session_id,
             name=self.name,
             capabilities=tuple(self.capabilities),
-            metadata=json_object(self.metadata, "/metadata"),
+            metadata=b"{}" if self.metadata is UNSET else json_object(self.metadata, "/metadata"),
         )
 
 
 class HeartbeatBody(Struct, forbid_unknown_fields=True):
-    """A sign of life, with a new status (active, idle or busy) if given."""
+    """A sign of life, with a new status if given."""
 
-    status: str | None = None
+    status: OwnStatus | None = None
 
 
 class AgentView(Struct):
@@ -51,19 +101,23 @@ class AgentView(Struct):
     agent_id: str
     session_id: str | None
     name: str | None
-    status: str
+    status: AgentStatus
     capabilities: tuple[str, ...]
-    last_heartbeat: str
-    registered_at: str
+    last_heartbeat: Time
+    registered_at: Time
     metadata: JsonObject
 
 
 class AgentsAnswer(Struct):
+    """The registered agents, oldest first."""
+
     agents: list[AgentView]
     total: int
 
 
 class RegisterAnswer(Struct):
+    """Registered. Give a sign of life every `heartbeat_seconds`; `peers` are the others."""
+
     success: bool
     agent_id: str
     websocket_url: str

@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from agent_hub.core.errors import Invalid
-from agent_hub.core.hub import SettledCounts
+from agent_hub.core.hub import (
+    DEFAULT_LEASE_SECONDS,
+    MAX_LEASE_SECONDS,
+    MAX_READ_WAIT_SECONDS,
+    MAX_RECEIVED,
+    MAX_SETTLED_IDS,
+    SettledCounts,
+)
 from agent_hub.core.queue_backend import Page
 from agent_hub.core.taking import Leased
 from agent_hub.wire.agents import AgentId
-from agent_hub.wire.messages import MessageView, MessageWithState, view, view_with_state
+from agent_hub.wire.messages import (
+    CursorText,
+    MessageView,
+    MessageWithState,
+    view,
+    view_with_state,
+)
+
+ReadSeconds = Annotated[
+    float,
+    Meta(
+        description="seconds to wait while there is nothing",
+        extra_json_schema={"minimum": 0, "maximum": MAX_READ_WAIT_SECONDS},
+    ),
+]
+LeaseSeconds = Annotated[
+    float,
+    Meta(
+        description="seconds",
+        extra_json_schema={"minimum": 1, "maximum": MAX_LEASE_SECONDS},
+    ),
+]
+Ids = Annotated[list[str], Meta(extra_json_schema={"maxItems": MAX_SETTLED_IDS})]
+AckMode = Annotated[
+    str,
+    Meta(
+        description="auto: acked once the answer is written; manual: leased until acked",
+        extra_json_schema={"enum": ["auto", "manual"]},
+    ),
+]
 
 
 class ReceiveBody(Struct, forbid_unknown_fields=True):
-    """Take messages. `ack` is auto or manual; `wait` and `lease` are in seconds."""
+    """Take messages, oldest first."""
 
     agent_id: AgentId
-    limit: int = 50
-    wait: float = 0.0
-    ack: str = "auto"
-    lease: float = 30.0
+    limit: Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": MAX_RECEIVED})] = 50
+    wait: ReadSeconds = 0.0
+    ack: AckMode = "auto"
+    lease: LeaseSeconds = DEFAULT_LEASE_SECONDS
 
     @property
     def is_manual(self) -> bool:
@@ -30,14 +68,14 @@ class ReceiveBody(Struct, forbid_unknown_fields=True):
 
 
 class AckBody(Struct, forbid_unknown_fields=True):
-    """Settle messages by id; release and extend need the lease that holds them."""
+    """Settle messages by id: `ids` are acked. Release and extend need the lease that holds them."""
 
     agent_id: AgentId
-    ids: list[str] = []
-    release: list[str] = []
-    extend: list[str] = []
+    ids: Ids = []
+    release: Ids = []
+    extend: Ids = []
     lease_id: str | None = None
-    lease: float = 30.0
+    lease: LeaseSeconds = DEFAULT_LEASE_SECONDS
 
 
 class PageAnswer(Struct):
@@ -45,17 +83,23 @@ class PageAnswer(Struct):
 
     messages: list[MessageWithState]
     total: int
-    cursor: str | None
-    recovered: bool
+    cursor: CursorText | None
+    recovered: Annotated[
+        bool, Meta(description="nothing newer than `since` was lost or is no longer kept")
+    ]
 
 
 class ReceiveAnswer(Struct):
+    """What was taken. `lease_id` settles it, `cursor` is the position after it."""
+
     messages: list[MessageView]
     lease_id: str
-    cursor: str | None
+    cursor: CursorText | None
 
 
 class AckAnswer(Struct):
+    """How many messages were settled; unknown ids and other readers' leases do not count."""
+
     acked: int
     released: int
     extended: int

@@ -8,42 +8,94 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from agent_hub.core.errors import Invalid
-from agent_hub.core.hub import Broadcast, Sent
+from agent_hub.core.hub import MAX_ASK_SECONDS, MIN_TTL_SECONDS, Broadcast, Sent
 from agent_hub.core.message import (
+    AGENT_ID_PATTERN,
+    ALL,
     EMPTY_PAYLOAD,
+    MAX_TTL_SECONDS,
     TYPE_PATTERN,
     Cursor,
     Delivery,
     Draft,
     is_sendable_type,
 )
-from agent_hub.core.queue_backend import Standing, Wait
-from agent_hub.wire.agents import AgentId, JsonObject, json_object
-from agent_hub.wire.times import rfc3339
+from agent_hub.core.queue_backend import Standing, State, Wait, WaitState
+from agent_hub.wire.agents import AgentId, AgentStatus, JsonObject, json_object
+from agent_hub.wire.times import Time, rfc3339
 
 MAX_LISTED = 1_000
 
-MessageType = Annotated[str, Meta(extra_json_schema={"pattern": TYPE_PATTERN})]
+Recipient = Annotated[
+    str,
+    Meta(
+        description=f"an agent id, or {ALL} for every registered agent but the sender",
+        extra_json_schema={"pattern": AGENT_ID_PATTERN},
+        examples=["alpha-01RXGe86"],
+    ),
+]
+MessageId = Annotated[str, Meta(extra_json_schema={"format": "message-id"})]
+MessageType = Annotated[
+    str,
+    Meta(
+        description="`hub.*` and `agent.*` are the hub's own",
+        extra_json_schema={"pattern": TYPE_PATTERN},
+        examples=["request"],
+    ),
+]
 TextOrObject = Annotated[
-    Raw, Meta(extra_json_schema={"anyOf": [{"type": "string"}, {"type": "object"}]})
+    Raw,
+    Meta(
+        description="a string is the text; an object is the payload, and may name its `type`",
+        extra_json_schema={"type": ["string", "object"]},
+    ),
+]
+Ttl = Annotated[
+    float,
+    Meta(
+        description="seconds until the message expires unread",
+        extra_json_schema={"minimum": MIN_TTL_SECONDS, "maximum": MAX_TTL_SECONDS},
+    ),
+]
+AskSeconds = Annotated[
+    float,
+    Meta(
+        description="makes it a question: seconds to wait for the reply",
+        extra_json_schema={"minimum": 0, "maximum": MAX_ASK_SECONDS},
+    ),
+]
+WaitStatus = Annotated[str, Meta(extra_json_schema={"enum": [*WaitState]})]
+CursorText = Annotated[
+    str,
+    Meta(description="a position in an inbox, opaque", extra_json_schema={"format": "cursor"}),
 ]
 
 
 class SendBody(Struct, forbid_unknown_fields=True, kw_only=True):
-    """A draft. `message` alone (text, or an object as the payload), or `text` and `payload`.
-
-    `ttl` is in seconds; `wait` (0 to 300 s) makes it a question.
-    """
+    """A draft: `message` alone, or `text` and `payload`; without content it needs a `type`."""
 
     sender: AgentId = msgspec.field(name="from")
-    to: AgentId
+    to: Recipient
     message: TextOrObject | UnsetType = UNSET
     text: str | UnsetType = UNSET
     payload: JsonObject | UnsetType = UNSET
     type: MessageType | None = None
-    reply_to: str | None = None
-    ttl: float | None = None
-    wait: float | None = None
+    reply_to: MessageId | None = None
+    ttl: Ttl | None = None
+    wait: AskSeconds | None = None
+
+
+DraftBody = Annotated[
+    SendBody,
+    Meta(
+        extra_json_schema={
+            "anyOf": [{"required": [name]} for name in ("message", "text", "payload", "type")],
+            "not": {
+                "anyOf": [{"required": ["message", name]} for name in ("text", "payload")],
+            },
+        }
+    ),
+]
 
 
 class _Typed(Struct):
@@ -110,26 +162,28 @@ def _type_inside(payload: bytes) -> str | None:
 class MessageView(Struct, gc=False):
     """A message as every door shows it."""
 
-    id: str
+    id: MessageId
     seq: int
     sender: str = msgspec.field(name="from")
     to: str
     type: str
     text: str
     payload: JsonObject
-    reply_to: str | None
-    timestamp: str
-    expires_at: str
-    attempt: int
-    cursor: str
+    reply_to: MessageId | None
+    timestamp: Time
+    expires_at: Time
+    attempt: Annotated[int, Meta(description="above 1 it may be a duplicate")]
+    cursor: CursorText
     traceparent: str | UnsetType = UNSET
     broadcast: bool | UnsetType = UNSET
 
 
 class MessageWithState(MessageView, gc=False, kw_only=True):
-    """A message that was only looked at: ready, leased or acked."""
+    """A message that was only looked at."""
 
-    state: str
+    state: Annotated[
+        str, Meta(extra_json_schema={"enum": [State.READY, State.LEASED, State.ACKED]})
+    ]
 
 
 def view(delivery: Delivery) -> MessageView:
@@ -170,28 +224,33 @@ class RecipientView(Struct):
     """`known` is False when nobody registered that id; then `did_you_mean` names similar ones."""
 
     agent_id: str
-    status: str
-    last_seen: str | None
+    status: AgentStatus
+    last_seen: Time | None
     known: bool
     did_you_mean: list[str] | UnsetType = UNSET
 
 
 class SentAnswer(Struct):
-    """Accepted: the message is owed to its recipient from now on."""
+    """Accepted: the message is owed to its recipient from now on.
+
+    `status`, `reply` and `cursor` stand in the answer to a question.
+    """
 
     success: bool
-    message_id: str
+    message_id: MessageId
     seq: int
     epoch: str
-    expires_at: str
+    expires_at: Time
     durability: str
     recipient: RecipientView
-    status: str | UnsetType = UNSET
+    status: WaitStatus | UnsetType = UNSET
     reply: MessageView | UnsetType | None = UNSET
-    cursor: str | UnsetType | None = UNSET
+    cursor: CursorText | UnsetType | None = UNSET
 
 
 class RejectedView(Struct):
+    """A recipient whose inbox did not take its copy, and the problem code."""
+
     agent_id: str
     code: str
 
@@ -200,8 +259,8 @@ class BroadcastAnswer(Struct):
     """One message id for all copies; `accepted` names at most 1,000 of `accepted_count`."""
 
     success: bool
-    message_id: str
-    expires_at: str
+    message_id: MessageId
+    expires_at: Time
     durability: str
     accepted_count: int
     accepted: list[str]
@@ -259,15 +318,17 @@ class StandingView(Struct):
     """Where the message stands in one inbox; `since` is when it came to be so."""
 
     agent_id: str
-    state: str
-    since: str
-    accepted_at: str
-    expires_at: str
+    state: Annotated[str, Meta(extra_json_schema={"enum": [*State]})]
+    since: Time
+    accepted_at: Time
+    expires_at: Time
     attempts: int
 
 
 class StandingsAnswer(Struct):
-    message_id: str
+    """One message, by recipient: to its sender all of them, to a recipient its own."""
+
+    message_id: MessageId
     recipients: list[StandingView]
 
 

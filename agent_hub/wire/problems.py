@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from agent_hub.core.errors import HubError
 
@@ -36,6 +38,9 @@ STATUS = {
 """The HTTP status of each code."""
 
 
+Code = Annotated[str, Meta(extra_json_schema={"enum": [*STATUS]})]
+
+
 class ProblemFault(Struct):
     """`pointer` is a JSON Pointer into the body, or `?name` for a query parameter."""
 
@@ -50,11 +55,11 @@ class Problem(Struct):
     title: str
     status: int
     detail: str
-    code: str
+    code: Code
     retryable: bool
     request_id: str
     errors: list[ProblemFault] | UnsetType = UNSET
-    retry_after: float | UnsetType = UNSET
+    retry_after: Annotated[float, Meta(description="seconds")] | UnsetType = UNSET
 
 
 def problem(error: HubError, request_id: str) -> Problem:

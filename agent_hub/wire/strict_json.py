@@ -57,8 +57,10 @@ def check(body: bytes) -> None:
         raise MalformedJson("the text is not UTF-8") from None
     except RecursionError:
         raise MalformedJson(f"nested deeper than {MAX_DEPTH}") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise MalformedJson(str(error)) from None
+    except ValueError:  # an integer of more digits than Python reads
+        raise MalformedJson("a number is out of range") from None
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
         raise MalformedJson(f"nested deeper than {MAX_DEPTH}")
     if _ESCAPED_SURROGATE.search(body) is not None:

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Annotated
+
+from msgspec import Meta
+
+Time = Annotated[
+    str, Meta(extra_json_schema={"format": "date-time"}, examples=["2026-11-20T08:00:00.000Z"])
+]
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,36 @@
+"""`python -m benchmarks NAME`: run one measurement and print it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from benchmarks import growth, memory, push, send
+
+BENCHMARKS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "send": send.run,
+    "growth": growth.run,
+    "memory": memory.run,
+    "push": push.run,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="name", required=True)
+    for name, run in BENCHMARKS.items():
+        module = sys.modules[run.__module__]
+        command = commands.add_parser(name, help=(module.__doc__ or "").split("\n")[0])
+        command.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
+        command.add_argument(
+            "--seconds", type=float, default=3.0, help="of each round; default: %(default)s"
+        )
+        command.add_argument("--connections", type=int, default=64, help="default: %(default)s")
+    asked = parser.parse_args()
+    BENCHMARKS[asked.name](asked)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+"""."""
+
+import argparse
+
+
+def run(asked: argparse.Namespace) -> None: ...
