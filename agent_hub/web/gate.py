@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Collection
@@ -116,9 +115,7 @@ class Gate:
             return problem_reply(error, request_id)
         except web.HTTPException as error:
             return problem_reply(from_aiohttp(error, request), request_id)
-        except (asyncio.CancelledError, ConnectionError):
-            raise
-        except ClientGone:
+        except (ClientGone, ConnectionError):
             return Reply(408)  # nobody will read it: aiohttp finds the connection closed
         except Exception:
             log.exception("request failed", extra={"request_id": request_id})

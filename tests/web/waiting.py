@@ -1,0 +1,19 @@
+"""Waiting for what the hub does by itself, without a sleep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+PATIENCE = 10.0
+"""Real seconds until a test that waits in vain fails."""
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Let the event loop turn until the condition holds."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            holds = condition()
+            if holds if isinstance(holds, bool) else await holds:
+                return
+            await asyncio.sleep(0)
