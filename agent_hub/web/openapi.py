@@ -95,6 +95,7 @@ ANSWER_HEADERS: dict[str, Json] = {
     },
     "Retry-After": {
         "description": "Seconds until the same call may succeed",
+        "required": True,
         "schema": {"type": "integer", "minimum": 1},
     },
     "Idempotency-Replayed": {
@@ -290,7 +291,7 @@ def _refusals(route: Route, responses: Json) -> Json:
 
 def _problem(refusals: list[type[HubError]]) -> Json:
     names = ["X-Request-Id"]
-    if any(kind.retryable for kind in refusals):
+    if STATUS[refusals[0].code] in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         names.append("Retry-After")
     if RateLimited in refusals:
         names += ["RateLimit", "RateLimit-Policy"]

@@ -68,6 +68,7 @@ class Rest:
     # --- agents ---------------------------------------------------------------------------
 
     async def register(self, request: web.Request) -> Reply:
+        """201 for a new agent, 200 for a known one, which is then replaced."""
         body = await self._bodies.json(request, agents.decode_register)
         request[QUOTA_OF] = body.agent_id
         registered = await self._hub.register(self._caller(request), body.to_agent())
@@ -87,6 +88,7 @@ class Rest:
         return _agent(await self._hub.agent(caller, request.match_info["agent_id"]))
 
     async def deregister(self, request: web.Request) -> Reply:
+        """Its socket is closed."""
         await self._hub.deregister(self._caller(request), request.match_info["agent_id"])
         return Reply(204)
 
@@ -98,6 +100,11 @@ class Rest:
     # --- messages -------------------------------------------------------------------------
 
     async def send(self, request: web.Request) -> Reply:
+        """Accepted means owed. To ALL each registered agent but the sender gets a copy.
+
+        With `wait` the answer comes with the reply, with the other's question when both ask each
+        other (crossed), or after the time (pending); a reply that comes later is ordinary mail.
+        """
         body = await self._bodies.json(request, messages.decode_send)
         request[QUOTA_OF] = body.sender
         draft = messages.draft_of(
@@ -128,6 +135,7 @@ class Rest:
         return reply
 
     async def look(self, request: web.Request) -> Reply:
+        """Oldest first, ready and leased; with `since` also the kept ones newer than it."""
         asked = query(request, LookQuery)
         request[QUOTA_OF] = asked.agent_id
         looking = self._hub.look(
@@ -144,6 +152,10 @@ class Rest:
         return Reply(200, encode(inboxes.page_answer(page)))
 
     async def receive(self, request: web.Request) -> Reply:
+        """With `ack` auto the messages are acked once the answer was written, and are ready again
+        at once when that failed. With manual they are leased for `lease` seconds; what is neither
+        acked nor extended then is handed out again, and after too many times dead.
+        """
         body = await self._bodies.json(request, inboxes.decode_receive)
         request[QUOTA_OF] = body.agent_id
         taking = await self._hub.receive(
@@ -161,6 +173,7 @@ class Rest:
         return reply
 
     async def settle(self, request: web.Request) -> Reply:
+        """Unknown ids are passed over, and a late ack counts."""
         body = await self._bodies.json(request, inboxes.decode_ack)
         counts = await self._hub.settle(
             self._caller(request),
@@ -174,6 +187,7 @@ class Rest:
         return Reply(200, encode(inboxes.ack_answer(counts)))
 
     async def standing(self, request: web.Request) -> Reply:
+        """By recipient: ready, leased, acked, expired, dead or dropped, and since when."""
         asked = query(request, StandingQuery)
         request[QUOTA_OF] = asked.agent_id
         message_id = request.match_info["message_id"]
