@@ -61,9 +61,18 @@ class Question:
         if self._closed:
             return
         self._closed = True
+        try:
+            await self._settle()
+        finally:
+            await self._let_go()
+
+    async def _settle(self) -> None:
         wait = self._wait
         if self.taken and wait is not None and wait.delivery is not None and not wait.settled:
             await self._asking.ack(self.asker, [wait.delivery.message.id])
+
+    async def _let_go(self) -> None:
+        wait = self._wait
         keyless = self._submission.draft.idempotency_key is None
         await self._asking.let_go(
             self.asker,
@@ -101,13 +110,13 @@ class Asking:
         try:
             submission = replace(submission, asking_since=wait.since)
             receipt = await self._backend.send(submission)
-            if receipt.message_id != question_id:
-                # The same question was asked before: its wait is the one that counts.
-                await self._hold(sender, receipt.message_id, submission.recipient, seconds)
-                await self.let_go(sender, question_id)
         except BaseException:
             await self.let_go(sender, question_id)
             raise
+        if receipt.message_id != question_id:
+            # The same question was asked before: its wait is the one that counts.
+            await self.let_go(sender, question_id)
+            await self._hold(sender, receipt.message_id, submission.recipient, seconds)
         self._metrics.wait_opened()
         return Question(self, submission, receipt, timeout)
 

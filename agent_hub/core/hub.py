@@ -307,11 +307,12 @@ class Hub:
             if draft.to == ALL:
                 return await self._broadcast(caller, draft)
             self._take(draft.sender)
+            # Before the message: what was accepted is never refused.
+            await self._sign_of_life(draft.sender)
             receipt = await self._backend.send(self._submission(draft))
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
             raise
-        await self._sign_of_life(draft.sender)
         return self._sent(caller, receipt, draft.to)
 
     def _sent(self, caller: Principal, receipt: Receipt, to: str) -> Sent:
@@ -367,6 +368,7 @@ class Hub:
     async def _broadcast(self, caller: Principal, draft: Draft) -> Broadcast:
         others = [a.agent_id for a in await self._backend.agents() if a.agent_id != draft.sender]
         self._take(draft.sender, 1 + len(others) / RECIPIENTS_PER_TOKEN)
+        await self._sign_of_life(draft.sender)
         submission = replace(self._submission(draft), broadcast=True)
         replayed = await self._claim(submission)
         accepted: list[str] = []
@@ -383,7 +385,6 @@ class Hub:
             if count % BROADCAST_SLICE == BROADCAST_SLICE - 1:
                 await asyncio.sleep(0)  # a large broadcast lets others through
         self._metrics.accepted(caller.via, "broadcast", fresh)
-        await self._sign_of_life(draft.sender)
         return Broadcast(
             message_id=submission.message_id,
             expires_at=self._clock.time() + submission.ttl,
@@ -416,11 +417,11 @@ class Hub:
                 raise WaitForSelf("an agent cannot wait for its own reply")
             _check_span("/wait", timeout, MAX_ASK_SECONDS)
             self._take(draft.sender)
+            await self._sign_of_life(draft.sender)
             question = await self._asking.ask(self._submission(draft, question=True), timeout)
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
             raise
-        await self._sign_of_life(draft.sender)
         return self._sent(caller, question.receipt, draft.to), question
 
     # --- reading --------------------------------------------------------------------------
@@ -605,7 +606,11 @@ class Hub:
             on_ack=self._count_acked,
         )
         self._subscriptions[agent_id] = subscription
-        await subscription.start()
+        try:
+            await subscription.start()
+        except BaseException:
+            await subscription.close()
+            raise
         return subscription
 
     def _unsubscribed(self, subscription: Subscription) -> None:

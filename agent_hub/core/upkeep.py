@@ -81,11 +81,12 @@ class Upkeep:
     async def _tell_senders(self) -> None:
         ended = await self._backend.undelivered(ENDINGS_AT_ONCE)
         for one in ended:
-            self._metrics.undelivered(one.state)
             if one.notify:
                 await self._notice(one)
         if ended:
             await self._backend.noted(ended)
+        for one in ended:
+            self._metrics.undelivered(one.state)
 
     async def _notice(self, ended: Undelivered) -> None:
         try:
