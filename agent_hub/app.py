@@ -35,6 +35,7 @@ KEEP_ALIVE_SECONDS = 20.0
 SHUTDOWN_SECONDS = 5.0
 
 HUB = web.AppKey("hub", Hub)
+GATE = web.AppKey("gate", Gate)
 
 
 def create_app(
@@ -57,10 +58,11 @@ def create_app(
     operations = Operations(hub, lambda accept: metrics.scrape(hub, accept), __version__)
     roster = Roster(clock, metrics)
     hub.on_presence = roster.announce
-    app = web.Application(middlewares=[gate.middleware()])
+    app = web.Application()
     app[HUB] = hub
+    app[GATE] = gate
     routes = api_routes(rest) + operation_routes(operations)
-    add_routes(app, routes, operations, WebSockets(hub, clock, metrics, roster))
+    add_routes(app, gate, routes, operations, WebSockets(hub, clock, metrics, roster))
     app.cleanup_ctx.append(_lifetime(hub, roster))
     app.on_shutdown.append(_drain)
     return app
@@ -90,6 +92,7 @@ def make_runner(app: web.Application) -> web.AppRunner:
     """How the application is served: deadlines that aiohttp leaves open are set here."""
     return Runner(
         app,
+        app[GATE],
         access_log=None,
         handle_signals=False,
         keepalive_timeout=KEEP_ALIVE_SECONDS,

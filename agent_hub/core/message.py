@@ -6,8 +6,10 @@ objects makes every full collection walk all of them (docs/decisions/0002).
 
 from __future__ import annotations
 
+import base64
+import os
 import re
-import secrets
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -34,19 +36,36 @@ _RESERVED_IDS = frozenset({ALL, HUB})
 _RESERVED_TYPES = ("hub.", "agent.")
 
 
+_IDS_AT_ONCE = 256
+_fresh_ids: list[str] = []
+if hasattr(os, "register_at_fork"):
+    # A child must not mint the ids that its parent will mint.
+    os.register_at_fork(after_in_child=_fresh_ids.clear)
+
+
 def new_message_id() -> str:
-    """`m_` and 22 base64url characters: 128 random bits."""
-    return "m_" + secrets.token_urlsafe(16)
+    """`m_` and 22 base64url characters: 128 random bits.
+
+    Minted many at once: asking the system for randomness costs more than all else about an id.
+    """
+    if not _fresh_ids:
+        random = os.urandom(16 * _IDS_AT_ONCE)
+        for at in range(0, len(random), 16):
+            encoded = base64.urlsafe_b64encode(random[at : at + 16])
+            _fresh_ids.append("m_" + encoded[:22].decode())
+    return _fresh_ids.pop()
 
 
 def is_message_id(value: str) -> bool:
     return _MESSAGE_ID.fullmatch(value) is not None
 
 
+@lru_cache(maxsize=16_384)
 def is_agent_id(value: str) -> bool:
     return _AGENT_ID.fullmatch(value) is not None and value not in _RESERVED_IDS
 
 
+@lru_cache(maxsize=1_024)
 def is_sendable_type(value: str) -> bool:
     """Whether a client may send this type; `hub.*` and `agent.*` are the hub's own."""
     return _TYPE.fullmatch(value) is not None and not value.startswith(_RESERVED_TYPES)

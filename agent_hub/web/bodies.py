@@ -26,24 +26,18 @@ class Bodies:
         self._clock = clock
 
     async def json(self, request: web.Request, decoder: msgspec.json.Decoder[_T]) -> _T:
-        """The body as a type; an empty one reads as `{}`.
+        """The body as a type, at most MAX_BODY_BYTES within BODY_SECONDS; empty reads as `{}`.
 
         Raises MalformedJson, Invalid, BodyTooLarge, SlowBody, UnsupportedMediaType.
         """
-        return strict_json.decode(await self.read(request) or b"{}", decoder)
-
-    async def read(self, request: web.Request) -> bytes:
-        """The body, of at most MAX_BODY_BYTES, within BODY_SECONDS."""
-        content = request.content
         if "Content-Encoding" in request.headers:
             raise UnsupportedMediaType("the body must not be compressed")
-        if content.is_eof():  # it came with the head, as short bodies do
-            body = content.read_nowait()
-        else:
-            body = await self._read_slowly(request)
+        content = request.content
+        # What came with the head, as short bodies do, is there at once.
+        body = content.read_nowait() if content.is_eof() else await self._read_slowly(request)
         if len(body) > MAX_BODY_BYTES:
             raise _too_large()
-        return body
+        return strict_json.decode(body or b"{}", decoder)
 
     async def _read_slowly(self, request: web.Request) -> bytes:
         if (request.content_length or 0) > MAX_BODY_BYTES:

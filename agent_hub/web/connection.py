@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 from http import HTTPStatus
 from secrets import token_hex
+from typing import Any
 
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from agent_hub.core.errors import HubError, Internal, Invalid
 from agent_hub.web.errors import problem_reply
+from agent_hub.web.gate import Gate
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +55,17 @@ class Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """An application served through these connections."""
+    """An application served through these connections, each request through `gate` first."""
+
+    def __init__(self, app: web.Application, gate: Gate, **settings: Any) -> None:
+        super().__init__(app, **settings)
+        self._gate = gate
 
     async def _make_server(self) -> Server:
         made = await super()._make_server()
         return Server(
-            made.request_handler,
+            # aiohttp types its handlers by the base class, though its factory makes Requests
+            self._gate.before(made.request_handler),  # type: ignore[arg-type]
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=made._loop,

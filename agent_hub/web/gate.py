@@ -1,4 +1,4 @@
-"""The one middleware: who may come in at all, and how every answer leaves."""
+"""The one gate: who may come in at all, and how every answer leaves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from secrets import token_hex
 from time import perf_counter
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
 from agent_hub.core.errors import (
     HubError,
@@ -33,6 +32,7 @@ CORS_METHODS = "GET, POST, DELETE"
 CORS_HEADERS = "Content-Type, Idempotency-Key, X-Request-Id, traceparent, Authorization"
 CORS_EXPOSED = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, Idempotency-Replayed"
 CORS_SECONDS = "600"
+REMEMBERED_HOSTS = 100
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PORT = re.compile(r":\d{1,5}$")
@@ -65,27 +65,34 @@ class Gate:
         self._origins = frozenset(origins)
         self._node = token_hex(4)
         self._numbers = count(1)
-        self._known_hosts: dict[str, bool] = {}
+        self._welcome_hosts: set[str] = set()
+        self._exact: dict[tuple[str, str], Handler] = {}
 
-    def middleware(self) -> Middleware:
-        """The middleware for aiohttp."""
+    def before(self, application: Handler) -> Handler:
+        """The whole application behind this gate, so that nothing goes round it.
 
-        @web.middleware
-        async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-            return await self._pass(request, handler)
+        A middleware would do the same for more, and a call whose path is a route's own word for
+        word needs no router: both are measured in docs/decisions/0011.
+        """
+        exact = self._exact
 
-        return gate
+        async def gated(request: web.Request) -> web.StreamResponse:
+            started = perf_counter()
+            request_id = request[REQUEST_ID] = self._request_id(request)
+            method, path = request.method, request.raw_path
+            handler = exact.get((method, path))
+            response = await self._answer(request, handler or application, request_id)
+            if isinstance(response, Reply) and not response.prepared:
+                self.finish(request, response)
+            route = path if handler else _route(request)
+            self._metrics.request(method, route, response.status, perf_counter() - started)
+            return response
 
-    async def _pass(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        started = perf_counter()
-        request_id = request[REQUEST_ID] = self._request_id(request)
-        response = await self._answer(request, handler, request_id)
-        if isinstance(response, Reply) and not response.prepared:
-            self.finish(request, response)
-        self._metrics.request(
-            request.method, _route(request), response.status, perf_counter() - started
-        )
-        return response
+        return gated
+
+    def shorten(self, method: str, path: str, handler: Handler) -> None:
+        """Call `handler` for exactly this path, past the router (which must know it too)."""
+        self._exact[method, path] = handler
 
     def finish(self, request: web.Request, reply: Reply) -> None:
         """Add the headers that every answer carries; also for a handler that writes by itself."""
@@ -107,7 +114,7 @@ class Gate:
     ) -> web.StreamResponse:
         try:
             self._check_host(request)
-            if self._is_preflight(request):
+            if request.method == "OPTIONS" and self._is_preflight(request):
                 return self._preflight(request)
             _check_content_type(request)
             return await handler(request)
@@ -126,17 +133,24 @@ class Gate:
     def _check_host(self, request: web.Request) -> None:
         """A web page cannot choose its Host: a name that is not ours was rebound to us."""
         host = request.headers.get("Host", "")
-        if self._hosts is not None and host and _PORT.sub("", host).lower() not in self._hosts:
-            raise WrongHost(f"this hub answers to {', '.join(sorted(self._hosts))}")
+        if host not in self._welcome_hosts:
+            self._welcome(host)
         origin = request.headers.get("Origin")
         if origin is not None and not self._is_allowed(origin.lower(), request, host):
             raise WrongOrigin("web pages of that origin may not call this hub; see --cors-origin")
+
+    def _welcome(self, host: str) -> None:
+        """Raise WrongHost for a foreign name; remember a good one as it was written."""
+        if self._hosts is not None and host and _PORT.sub("", host).lower() not in self._hosts:
+            raise WrongHost(f"this hub answers to {', '.join(sorted(self._hosts))}")
+        if len(self._welcome_hosts) < REMEMBERED_HOSTS:
+            self._welcome_hosts.add(host)
 
     def _is_allowed(self, origin: str, request: web.Request, host: str) -> bool:
         return origin in self._origins or origin == f"{request.scheme}://{host}".lower()
 
     def _is_preflight(self, request: web.Request) -> bool:
-        return request.method == "OPTIONS" and (
+        return (
             request.headers.get("Origin", "").lower() in self._origins
             and "Access-Control-Request-Method" in request.headers
         )

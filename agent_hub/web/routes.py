@@ -17,6 +17,7 @@ from agent_hub.core.errors import (
     TooManyWaits,
     WaitForSelf,
 )
+from agent_hub.web.gate import Gate
 from agent_hub.web.openapi import Document
 from agent_hub.web.ops import HealthAnswer, Operations, ReadyAnswer, ReadyQuery
 from agent_hub.web.rest import AgentsQuery, LookQuery, Rest, StandingQuery
@@ -195,6 +196,7 @@ def operation_routes(operations: Operations) -> list[Route]:
 
 def add_routes(
     app: web.Application,
+    gate: Gate,
     documented: list[Route],
     operations: Operations,
     websockets: WebSockets,
@@ -205,6 +207,8 @@ def add_routes(
             app.router.add_get(route.path, route.handler)  # and HEAD
         else:
             app.router.add_route(route.method, route.path, route.handler)
+        if "{" not in route.path:
+            gate.shorten(route.method, route.path, route.handler)
     document = Document(documented, operations.version)
     app.router.add_get(f"{API}/openapi.json", document.show)
     app.router.add_get("/", operations.page)

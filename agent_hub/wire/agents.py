@@ -130,7 +130,7 @@ def view(agent: Agent, status: Status) -> AgentView:
         agent_id=agent.agent_id,
         session_id=agent.session_id,
         name=agent.name,
-        status=status.value,
+        status=status,
         capabilities=agent.capabilities,
         last_heartbeat=rfc3339(agent.last_seen),
         registered_at=rfc3339(agent.registered_at),

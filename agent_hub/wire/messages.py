@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from agent_hub.core.agent import Status
 from agent_hub.core.errors import Invalid
 from agent_hub.core.hub import MAX_ASK_SECONDS, MIN_TTL_SECONDS, Broadcast, Sent
 from agent_hub.core.message import (
@@ -283,8 +284,8 @@ def sent_answer(sent: Sent, to: str, durability: str) -> SentAnswer:
 def _recipient(sent: Sent, to: str) -> RecipientView:
     agent = sent.receipt.recipient
     if agent is None or sent.status is None:
-        return RecipientView(to, "offline", None, False, sent.similar or UNSET)
-    return RecipientView(to, sent.status.value, rfc3339(agent.last_seen), True)
+        return RecipientView(to, Status.OFFLINE, None, False, sent.similar or UNSET)
+    return RecipientView(to, sent.status, rfc3339(agent.last_seen), True)
 
 
 def answered(answer: SentAnswer, wait: Wait, cursor: Cursor | None) -> SentAnswer:
@@ -339,7 +340,7 @@ def standings_answer(message_id: str, standings: list[Standing]) -> StandingsAns
 def _standing(standing: Standing) -> StandingView:
     return StandingView(
         standing.recipient,
-        standing.state.value,
+        standing.state,
         rfc3339(standing.since),
         rfc3339(standing.accepted_at),
         rfc3339(standing.expires_at),
