@@ -179,5 +179,6 @@ def _check_content_type(request: web.Request) -> None:
 
 
 def _route(request: web.Request) -> str:
-    resource = request.match_info.route.resource
+    match = request._match_info  # None when the gate refused it; the public property asserts
+    resource = None if match is None else match.route.resource
     return "unmatched" if resource is None else resource.canonical
