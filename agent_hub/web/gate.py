@@ -33,6 +33,8 @@ CORS_HEADERS = "Content-Type, Idempotency-Key, X-Request-Id, traceparent, Author
 CORS_EXPOSED = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, Idempotency-Replayed"
 CORS_SECONDS = "600"
 REMEMBERED_HOSTS = 100
+TURNED_AWAY = "turned away"
+"""The route, in the metrics, of what never reached the router."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PORT = re.compile(r":\d{1,5}$")
@@ -80,11 +82,14 @@ class Gate:
             started = perf_counter()
             request_id = request[REQUEST_ID] = self._request_id(request)
             method, path = request.method, request.raw_path
-            handler = exact.get((method, path))
-            response = await self._answer(request, handler or application, request_id)
+            response: web.StreamResponse | None = self._turn_away(request, request_id)
+            route = TURNED_AWAY
+            if response is None:
+                handler = exact.get((method, path))
+                response = await self._answer(request, handler or application, request_id)
+                route = path if handler else _route(request)
             if isinstance(response, Reply) and not response.prepared:
                 self.finish(request, response)
-            route = path if handler else _route(request)
             self._metrics.request(method, route, response.status, perf_counter() - started)
             return response
 
@@ -109,14 +114,21 @@ class Gate:
             return given
         return f"{self._node}-{next(self._numbers):x}"
 
-    async def _answer(
-        self, request: web.Request, handler: Handler, request_id: str
-    ) -> web.StreamResponse:
+    def _turn_away(self, request: web.Request, request_id: str) -> Reply | None:
+        """The answer to what may not come in, or asks whether it may; None for the rest."""
         try:
             self._check_host(request)
             if request.method == "OPTIONS" and self._is_preflight(request):
                 return self._preflight(request)
             _check_content_type(request)
+        except HubError as error:
+            return problem_reply(error, request_id)
+        return None
+
+    async def _answer(
+        self, request: web.Request, handler: Handler, request_id: str
+    ) -> web.StreamResponse:
+        try:
             return await handler(request)
         except HubError as error:
             return problem_reply(error, request_id)
