@@ -472,7 +472,7 @@ class Hub:
         """
         self._check_reading(caller, agent_id, limit, MAX_RECEIVED, wait, within="/")
         if lease is not None:
-            _check_span("/lease", lease, MAX_LEASE_SECONDS, shortest=1)
+            check_lease(lease)
         self._take(agent_id)
         await self._sign_of_life(agent_id)
 
@@ -539,7 +539,7 @@ class Hub:
         caller.must_act_as(agent_id)
         if (release or extend) and lease_id is None:
             raise Invalid.at("/lease_id", "needed to release or extend: only the holder may")
-        _check_span("/lease", lease, MAX_LEASE_SECONDS, shortest=1)
+        check_lease(lease)
         for pointer, ids in (("/ids", ack), ("/release", release), ("/extend", extend)):
             if len(ids) > MAX_SETTLED_IDS:
                 raise Invalid.at(pointer, f"at most {MAX_SETTLED_IDS} ids")
@@ -659,6 +659,11 @@ class _Tracked(Wakeup):
 def _check_span(pointer: str, seconds: float, longest: float, *, shortest: float = 0) -> None:
     if not shortest <= seconds <= longest:
         raise Invalid.at(pointer, f"{shortest:g} to {longest:g} seconds")
+
+
+def check_lease(seconds: float) -> None:
+    """Raise Invalid unless a lease can last so long."""
+    _check_span("/lease", seconds, MAX_LEASE_SECONDS, shortest=1)
 
 
 def _fingerprint(draft: Draft) -> bytes:

@@ -163,7 +163,7 @@ class Rest:
             body.agent_id,
             limit=body.limit,
             wait=body.wait,
-            lease=body.lease if body.is_manual else None,
+            lease=body.lease_seconds,
         )
         async with taking:
             leased = await self._attendance.while_connected(request, taking.leased())

@@ -15,6 +15,7 @@ from agent_hub.core.hub import (
     MAX_RECEIVED,
     MAX_SETTLED_IDS,
     SettledCounts,
+    check_lease,
 )
 from agent_hub.core.queue_backend import Page
 from agent_hub.core.taking import Leased
@@ -61,10 +62,12 @@ class ReceiveBody(Struct, forbid_unknown_fields=True):
     lease: LeaseSeconds = DEFAULT_LEASE_SECONDS
 
     @property
-    def is_manual(self) -> bool:
+    def lease_seconds(self) -> float | None:
+        """None when the answer itself acks; a lease that cannot be is refused all the same."""
         if self.ack not in ("auto", "manual"):
             raise Invalid.at("/ack", "auto or manual")
-        return self.ack == "manual"
+        check_lease(self.lease)
+        return self.lease if self.ack == "manual" else None
 
 
 class AckBody(Struct, forbid_unknown_fields=True):

@@ -68,7 +68,10 @@ AskSeconds = Annotated[
 WaitStatus = Annotated[str, Meta(extra_json_schema={"enum": [*WaitState]})]
 CursorText = Annotated[
     str,
-    Meta(description="a position in an inbox, opaque", extra_json_schema={"format": "cursor"}),
+    Meta(
+        description="a position in an inbox, opaque",
+        extra_json_schema={"format": "cursor", "minLength": 1},
+    ),
 ]
 
 

@@ -175,6 +175,7 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     (RECEIVE, {**TAKING, "wait": 51}, "/wait"),
     (RECEIVE, {**TAKING, "ack": "manual", "lease": 0.5}, "/lease"),
     (RECEIVE, {**TAKING, "ack": "manual", "lease": 3_601}, "/lease"),
+    (RECEIVE, {**TAKING, "ack": "auto", "lease": 3_601}, "/lease"),
     (ACK, {**TAKING, "ids": ["x"] * (MAX_SETTLED_IDS + 1)}, "/ids"),
     (ACK, {**TAKING, "release": ["x"]}, "/lease_id"),
     # labels
