@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from agent_hub.core.agent import Agent
+from agent_hub.core.agent import Agent, Status
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import (
     IdempotencyMismatch,
@@ -692,7 +692,7 @@ class Oracle(QueueBackend):
         self._books.agents.append(replace(agent, last_seen=now, registered_at=now))
         return True
 
-    async def touch_agent(self, agent_id: str, status: str | None = None) -> Agent | None:
+    async def touch_agent(self, agent_id: str, status: Status | None = None) -> Agent | None:
         agent = await self.agent(agent_id)
         if agent is None:
             return None

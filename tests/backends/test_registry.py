@@ -68,7 +68,7 @@ async def test_a_sign_of_life_renews(backend: QueueBackend, clock: ManualClock) 
     assert agent is not None
     assert agent.last_seen == clock.time()
     assert agent.status == Status.ACTIVE
-    await backend.touch_agent("alpha", "busy")
+    await backend.touch_agent("alpha", Status.BUSY)
     agent = await backend.touch_agent("alpha")
     assert agent is not None
     assert agent.status == Status.BUSY
@@ -78,7 +78,7 @@ async def test_a_sign_of_life_renews(backend: QueueBackend, clock: ManualClock) 
 async def test_nobody_is_registered_by_a_sign_of_life_by_mail_or_by_reading(
     backend: QueueBackend,
 ) -> None:
-    assert await backend.touch_agent("alpha", "busy") is None
+    assert await backend.touch_agent("alpha", Status.BUSY) is None
     await send(backend, "x")
     await take(backend)
     assert await backend.agents() == []

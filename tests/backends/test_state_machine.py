@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import replace
 
-from agent_hub.core.agent import Agent
+from agent_hub.core.agent import Agent, Status
 from agent_hub.core.errors import HubError
 from agent_hub.core.message import ALL, Cursor, Delivery, Draft
 from agent_hub.core.queue_backend import (
@@ -419,8 +419,8 @@ class SideBySide(RuleBasedStateMachine):
         for _ in range(1 + self.count % 2):  # or a blind retry
             self.both(lambda side: side.backend.notice(ended[side]))
 
-    @rule(agent_id=AGENTS, status=st.sampled_from([None, "busy", "idle"]))
-    def register_or_touch(self, agent_id: str, status: str | None) -> None:
+    @rule(agent_id=AGENTS, status=st.sampled_from([None, Status.BUSY, Status.IDLE]))
+    def register_or_touch(self, agent_id: str, status: Status | None) -> None:
         if status is None:
             self.both(lambda side: side.backend.put_agent(Agent(agent_id=agent_id)))
         self.both(lambda side: side.backend.touch_agent(agent_id, status))
@@ -475,7 +475,7 @@ def compare(factory: Factory) -> type[SideBySide]:
 
 
 QUICK = settings(
-    max_examples=200,
+    max_examples=150,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
