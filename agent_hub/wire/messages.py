@@ -93,7 +93,10 @@ DraftBody = Annotated[
     SendBody,
     Meta(
         extra_json_schema={
-            "anyOf": [{"required": [name]} for name in ("message", "text", "payload", "type")],
+            "anyOf": [
+                *({"required": [name]} for name in ("message", "text", "payload")),
+                {"required": ["type"], "properties": {"type": {"type": "string"}}},
+            ],
             "not": {
                 "anyOf": [{"required": ["message", name]} for name in ("text", "payload")],
             },
@@ -138,7 +141,7 @@ def _content(body: SendBody) -> tuple[str, bytes, str]:
     payload = EMPTY_PAYLOAD
     if body.payload is not UNSET:
         payload = json_object(body.payload, "/payload")
-    return text, payload, body.type or "message"
+    return text, payload, "message" if body.type is None else body.type
 
 
 def _from_message(body: SendBody, message: Raw) -> tuple[str, bytes, str]:
@@ -147,11 +150,13 @@ def _from_message(body: SendBody, message: Raw) -> tuple[str, bytes, str]:
             raise Invalid.at("/message", f"give either message or {name}, not both")
     raw = bytes(message)
     if raw.startswith(b'"'):
-        return _decode_string(raw), EMPTY_PAYLOAD, body.type or "message"
+        return _decode_string(raw), EMPTY_PAYLOAD, "message" if body.type is None else body.type
     if not raw.startswith(b"{"):
         raise Invalid.at("/message", "expected a string or an object")
     payload = json_object(message, "/message")
-    return "", payload, body.type or _type_inside(payload) or "message"
+    if body.type is not None:
+        return "", payload, body.type
+    return "", payload, _type_inside(payload) or "message"
 
 
 def _type_inside(payload: bytes) -> str | None:
