@@ -128,7 +128,7 @@ def api_routes(rest: Rest) -> list[Route]:
             handler=rest.settle,
             tag="messages",
             summary="Acknowledge, give back or keep longer what was taken",
-            body=inboxes.AckBody,
+            body=inboxes.SettleBody,
             answers={200: inboxes.AckAnswer},
             refusals=(BackendUnavailable,),
         ),

@@ -81,6 +81,19 @@ class AckBody(Struct, forbid_unknown_fields=True):
     lease: LeaseSeconds = DEFAULT_LEASE_SECONDS
 
 
+SettleBody = Annotated[
+    AckBody,
+    Meta(
+        extra_json_schema={
+            "anyOf": [
+                {"properties": {name: {"maxItems": 0} for name in ("release", "extend")}},
+                {"required": ["lease_id"], "properties": {"lease_id": {"type": "string"}}},
+            ]
+        }
+    ),
+]
+
+
 class PageAnswer(Struct):
     """`total` counts all that match, `cursor` is the position after the last one shown."""
 
