@@ -6,13 +6,13 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import growth, memory, push, send
+from benchmarks import deliver, growth, memory, send
 
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], None]] = {
     "send": send.run,
     "growth": growth.run,
     "memory": memory.run,
-    "push": push.run,
+    "deliver": deliver.run,
 }
 
 

@@ -28,9 +28,15 @@ def send_request(port: int, sender: str, recipient: str, text: str = TEXT) -> by
 
 
 class Caller(asyncio.Protocol):
-    """A keep-alive connection that repeats its requests in turn, each after an answer."""
+    """A keep-alive connection that makes its requests in turn, each after an answer.
 
-    def __init__(self, requests: list[bytes], answered: Callable[[bool], None]) -> None:
+    It begins again at their end, unless it makes each only `once`.
+    """
+
+    def __init__(
+        self, requests: list[bytes], answered: Callable[[bool], None], *, once: bool = False
+    ) -> None:
+        self._once = once
         self._requests = requests
         self._answered = answered
         self._sent = 0
@@ -58,7 +64,7 @@ class Caller(asyncio.Protocol):
         accepted = self._buffer.startswith(OK)
         self._buffer = b""
         self._answered(accepted)
-        if not self.stopped:
+        if not self.stopped and not (self._once and self._sent == len(self._requests)):
             self.next()
 
     def close(self) -> None:
@@ -136,18 +142,21 @@ async def listen(port: int, agent_id: str) -> Listener:
     return listener
 
 
+async def call(port: int, caller: Caller) -> Caller:
+    """The caller, connected."""
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: caller, "127.0.0.1", port)
+    return caller
+
+
 async def drive(port: int, requests: list[list[bytes]], seconds: float) -> tuple[int, int]:
     """Each list of requests on a connection of its own, for so long: accepted and refused."""
-    loop = asyncio.get_running_loop()
     counts = {True: 0, False: 0}
 
     def answered(accepted: bool) -> None:
         counts[accepted] += 1
 
-    callers = [
-        (await loop.create_connection(lambda r=own: Caller(r, answered), "127.0.0.1", port))[1]
-        for own in requests
-    ]
+    callers = [await call(port, Caller(own, answered)) for own in requests]
     for caller in callers:
         caller.next()
     await asyncio.sleep(seconds)
@@ -158,3 +167,35 @@ async def drive(port: int, requests: list[list[bytes]], seconds: float) -> tuple
     for caller in callers:
         caller.close()
     return taken
+
+
+async def deliver_all(port: int, requests: list[list[bytes]]) -> int:
+    """Each list once, on a connection of its own: how many, all of them accepted."""
+    loop = asyncio.get_running_loop()
+    total = sum(map(len, requests))
+    left = total
+    done = loop.create_future()
+
+    def answered(accepted: bool) -> None:
+        nonlocal left
+        left -= 1
+        if not accepted and not done.done():
+            done.set_exception(RuntimeError("the hub refused a request of the load"))
+        elif left == 0 and not done.done():
+            done.set_result(None)
+
+    callers = [
+        (
+            await loop.create_connection(
+                lambda r=own: Caller(r, answered, once=True), "127.0.0.1", port
+            )
+        )[1]
+        for own in requests
+        if own
+    ]
+    for caller in callers:
+        caller.next()
+    await done
+    for caller in callers:
+        caller.close()
+    return total

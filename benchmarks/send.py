@@ -1,8 +1,11 @@
-"""REST sends to connected agents, beside a bare aiohttp handler in the same run.
+"""REST sends, beside a bare aiohttp handler in the same run.
 
-Closed loop: each connection sends its next message when the last was answered. The hub validates,
-queues, counts, answers, pushes to the recipient's WebSocket and takes its receipt; the bare
-handler parses JSON and answers JSON. The load runs in this process, the server in its own.
+Closed loop: each connection sends its next message when the last was answered. The load runs in
+this process, each server in its own. Three servers take turns:
+
+- bare: parses JSON and answers JSON, nothing else;
+- queue: the hub validates, queues, counts and answers; nobody reads;
+- push: besides that, each message is pushed to its recipient's WebSocket, and acked by receipt.
 """
 
 from __future__ import annotations
@@ -11,37 +14,53 @@ import argparse
 import time
 from contextlib import ExitStack
 from statistics import median
+from typing import NamedTuple
 
 import uvloop
 
 from benchmarks import load, servers
 from benchmarks.servers import Server
 
+READERS = 8
+TURNS = 16
+MESSAGES_PER_INBOX = 400
+"""One sender may fill half of an inbox; a fresh recipient is taken before that."""
+
 
 def run(asked: argparse.Namespace) -> None:
-    """Print medians of all rounds and the ratio."""
+    """Print medians of all rounds and the ratios."""
     with ExitStack() as running:
         hub = running.enter_context(servers.hub())
         bare = running.enter_context(servers.bare())
-        results: dict[str, list[tuple[float, float]]] = {"hub": [], "bare": []}
+        results: dict[str, list[Measured]] = {"bare": [], "queue": [], "push": []}
         for number in range(asked.rounds + 1):
-            for name, server in (("hub", hub), ("bare", bare)):
-                one = uvloop.run(_round(server, name == "hub", asked))
+            for name, measured in results.items():
+                server = bare if name == "bare" else hub
+                one = uvloop.run(_round(server, name, number, asked))
                 if number:  # the first round warms up
-                    results[name].append(one)
-                    print(f"  {name:5} {one[0]:9.0f} sends/s {one[1]:6.1f} µs CPU each")
+                    measured.append(one)
+                    print(f"  {name:5} {one.rate:9.0f} sends/s {one.cpu:6.1f} µs CPU each")
     _print(results)
 
 
-async def _round(
-    server: Server, with_listeners: bool, asked: argparse.Namespace
-) -> tuple[float, float]:
+class Measured(NamedTuple):
     """Sends a second, and the server's processor time for one in microseconds."""
-    agents = [f"agent-{number}" for number in range(asked.connections)]
-    listeners = [await load.listen(server.port, a) for a in agents] if with_listeners else []
+
+    rate: float
+    cpu: float
+
+
+async def _round(server: Server, name: str, number: int, asked: argparse.Namespace) -> Measured:
+    senders = [f"sender-{place}" for place in range(asked.connections)]
+    readers = [f"reader-{place}" for place in range(READERS)] if name == "push" else []
+    listeners = [await load.listen(server.port, reader) for reader in readers]
     requests = [
-        [load.send_request(server.port, sender, agents[(place + 1) % len(agents)])]
-        for place, sender in enumerate(agents)
+        [
+            load.send_request(server.port, sender, to)
+            for to in _recipients(readers, place, number)
+            for _ in range(1 if readers else MESSAGES_PER_INBOX)
+        ]
+        for place, sender in enumerate(senders)
     ]
     cpu, started = server.cpu_seconds, time.perf_counter()
     accepted, refused = await load.drive(server.port, requests, asked.seconds)
@@ -49,19 +68,28 @@ async def _round(
     arrived = sum(listener.frames for listener in listeners) - len(listeners)
     for listener in listeners:
         listener.close()
-    assert not refused, f"{refused} sends refused"
-    assert not with_listeners or arrived >= accepted, f"{accepted} accepted, {arrived} arrived"
-    return accepted / elapsed, cpu / accepted * 1e6
+    if refused or (listeners and arrived < accepted):
+        raise SystemExit(f"{accepted} accepted, {refused} refused, {arrived} arrived")
+    return Measured(accepted / elapsed, cpu / accepted * 1e6)
 
 
-def _print(results: dict[str, list[tuple[float, float]]]) -> None:
-    rate = {name: median(r for r, _ in rounds) for name, rounds in results.items()}
-    cpu = {name: median(c for _, c in rounds) for name, rounds in results.items()}
-    ratios = [h[0] / b[0] for h, b in zip(results["hub"], results["bare"], strict=True)]
-    for name in rate:
-        print(f"{name:5} median {rate[name]:9.0f} sends/s {cpu[name]:6.1f} µs CPU each")
-    print(
-        f"hub / bare: {rate['hub'] / rate['bare']:.2f} of its throughput "
-        f"(rounds {min(ratios):.2f} to {max(ratios):.2f}), "
-        f"{cpu['hub'] / cpu['bare']:.2f} times its CPU"
-    )
+def _recipients(readers: list[str], place: int, number: int) -> list[str]:
+    if readers:
+        return [readers[place % len(readers)]]
+    return [f"inbox-{number}-{place}-{turn}" for turn in range(TURNS)]
+
+
+def _print(results: dict[str, list[Measured]]) -> None:
+    rate = {name: median(one.rate for one in rounds) for name, rounds in results.items()}
+    cpu = {name: median(one.cpu for one in rounds) for name, rounds in results.items()}
+    for name, median_rate in rate.items():
+        print(f"{name:5} median {median_rate:9.0f} sends/s {cpu[name]:6.1f} µs CPU each")
+    for name in ("queue", "push"):
+        ratios = [
+            one.rate / bare.rate for one, bare in zip(results[name], results["bare"], strict=True)
+        ]
+        print(
+            f"{name} / bare: {rate[name] / rate['bare']:.2f} of its throughput "
+            f"(rounds {min(ratios):.2f} to {max(ratios):.2f}), "
+            f"{cpu[name] / cpu['bare']:.2f} times its CPU"
+        )

@@ -11,6 +11,7 @@ import secrets
 from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from sys import intern
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -129,9 +130,9 @@ class Inbox:
         message = Message(
             submission.message_id,
             self._last_seq,
-            draft.sender,
+            intern(draft.sender),  # one name for all that a sender has queued, not one for each
             self.agent_id,
-            draft.type,
+            intern(draft.type),
             draft.text,
             draft.payload,
             draft.reply_to,
