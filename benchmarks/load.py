@@ -81,7 +81,7 @@ class Listener(asyncio.Protocol):
         self._buffer = b""
         self._upgraded = False
         self._transport: asyncio.Transport | None = None
-        self.ready = asyncio.get_running_loop().create_future()
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.frames = 0
         self.on_frame: Callable[[bytes], None] | None = None
 
@@ -171,10 +171,9 @@ async def drive(port: int, requests: list[list[bytes]], seconds: float) -> tuple
 
 async def deliver_all(port: int, requests: list[list[bytes]]) -> int:
     """Each list once, on a connection of its own: how many, all of them accepted."""
-    loop = asyncio.get_running_loop()
     total = sum(map(len, requests))
     left = total
-    done = loop.create_future()
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def answered(accepted: bool) -> None:
         nonlocal left
@@ -184,15 +183,7 @@ async def deliver_all(port: int, requests: list[list[bytes]]) -> int:
         elif left == 0 and not done.done():
             done.set_result(None)
 
-    callers = [
-        (
-            await loop.create_connection(
-                lambda r=own: Caller(r, answered, once=True), "127.0.0.1", port
-            )
-        )[1]
-        for own in requests
-        if own
-    ]
+    callers = [await call(port, Caller(own, answered, once=True)) for own in requests if own]
     for caller in callers:
         caller.next()
     await done
