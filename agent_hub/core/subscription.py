@@ -12,7 +12,8 @@ from agent_hub.core.metrics import Metrics
 from agent_hub.core.queue_backend import Acked, QueueBackend
 from agent_hub.core.wakeup import Wakeup
 
-BATCH_BYTES = 1024 * 1024
+BATCH_BYTES = 256 * 1024
+"""About what is written at once: a reader has some seconds for each batch."""
 DEFAULT_IN_FLIGHT = 64
 MAX_IN_FLIGHT = 1_000
 
@@ -85,7 +86,7 @@ class Subscription:
 
     async def batch(self) -> list[Delivery]:
         """The next deliveries, as soon as there are any; none at the end of the subscription."""
-        if self._again:
+        if self._again and not self._wakeup.ended:
             return self._take_again()
         while await self._wakeup.wait():
             self._metrics.woken("hint")
@@ -98,9 +99,15 @@ class Subscription:
 
     def _take_again(self) -> list[Delivery]:
         """What was acked before, sent again at the reader's wish: marked, and never leased."""
-        again, self._again = self._again, []
-        for delivery in again:
+        room = BATCH_BYTES
+        again: list[Delivery] = []
+        for delivery in self._again:
+            room -= delivery.message.size
+            if again and room < 0:
+                break
             delivery.attempt += 1
+            again.append(delivery)
+        del self._again[: len(again)]
         return again
 
     async def _lease(self) -> list[Delivery]:
@@ -223,6 +230,8 @@ class Subscription:
         self.end()
         self._on_close(self)
         await self._release_all()
+        # The connection was a sign of life until now: the grace of its agent begins here.
+        await self._backend.touch_agent(self.agent_id)
 
     async def _release_all(self) -> None:
         for message_id in list(self._questions):

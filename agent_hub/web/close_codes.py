@@ -9,6 +9,7 @@ class CloseCode(IntEnum):
     NORMAL = 1000
     GOING_AWAY = 1001
     BINARY = 1003
+    CUT = 1006  # never sent: how an end without a close frame is counted
     NOT_UTF8 = 1007
     TOO_BIG = 1009
     INTERNAL = 1011

@@ -7,8 +7,9 @@ import contextlib
 import logging
 import random
 import socket as sockets
+from collections.abc import Iterable
 
-from aiohttp import WSMessage, WSMsgType, web
+from aiohttp import WebSocketError, WSMessage, WSMsgType, web
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from agent_hub.core.asking import Question
@@ -38,6 +39,7 @@ CLOSE_SECONDS = 2.0
 USER_TIMEOUT_MS = 30_000
 MAX_ERRORS_IN_A_ROW = 20
 MAX_RECONNECT_MS = 5_000
+ENDINGS = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 RECEIPT = b"r"
 HEARTBEAT = b"h"
 
@@ -92,9 +94,11 @@ class WebSockets:
             await response.prepare(request)
             _let_the_kernel_give_up(request)
             stream = Stream(self._hub, self._clock, caller, request, response, subscription)
-            with self._roster.listing(stream, asked.events):
-                await stream.serve()
-            self._metrics.websocket_closed(stream.close_code)
+            try:
+                with self._roster.listing(stream, asked.events):
+                    await stream.serve()
+            finally:
+                self._metrics.websocket_closed(stream.close_code)
         finally:
             await asyncio.shield(asyncio.ensure_future(subscription.close()))
         return response
@@ -121,7 +125,7 @@ class Stream:
         response: web.WebSocketResponse,
         subscription: Subscription,
     ) -> None:
-        self.close_code = 1006
+        self.close_code: int = CloseCode.CUT
         self._hub = hub
         self._clock = clock
         self._caller = caller
@@ -130,6 +134,7 @@ class Stream:
         self._subscription = subscription
         self._errors_in_a_row = 0
         self._asks: set[asyncio.Task[None]] = set()
+        self._questions: set[Question] = set()  # those that only this socket holds
         self._heard_at = clock.monotonic()
         self._heartbeat_unanswered = False
 
@@ -144,10 +149,16 @@ class Stream:
         try:
             await self._read()
         finally:
-            for task in (pump, *self._asks):
+            tasks = (pump, *self._asks)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(pump, *self._asks, return_exceptions=True)
-            self.close_code = self._response.close_code or self.close_code
+            await asyncio.shield(asyncio.ensure_future(self._end(tasks)))
+
+    async def _end(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        """Wait for the tasks, then let go of the questions: one may not even have begun."""
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for question in self._questions:
+            await question.close()
 
     # --- to the client --------------------------------------------------------------------
 
@@ -158,13 +169,14 @@ class Stream:
                 await self._deliver(deliveries)
             await self._say_goodbye()
         except TimeoutError:
-            await self.close(CloseCode.TOO_SLOW, "the socket did not take a frame for 10 s")
-            self._hang_up()
+            await self._close_slow()
         except ConnectionError:
             self._hang_up()
         except HubError as error:
-            log.warning("stream failed: %s", error.detail, extra={"agent": self.agent_id})
-            await self.close(CloseCode.INTERNAL, error.code)
+            await self._fail(error.code)
+        except Exception:
+            log.exception("stream failed", extra={"agent": self.agent_id})
+            await self._fail(Internal.code)
 
     async def _deliver(self, deliveries: list[Delivery]) -> None:
         async with within(self._clock, WRITE_SECONDS):
@@ -205,6 +217,16 @@ class Stream:
         self.close_code = code
         await self._response.close(code=code, message=reason.encode(), drain=False)
 
+    async def _fail(self, code: str) -> None:
+        """Close: what cannot be told to the client would be waited for in vain."""
+        log.warning("stream closed: %s", code, extra={"agent": self.agent_id})
+        await self.close(CloseCode.INTERNAL, code)
+
+    async def _close_slow(self) -> None:
+        """Behind all that is buffered stands the close frame; who reads on sees it."""
+        self._clock.call_later(WRITE_SECONDS, self._hang_up)
+        await self.close(CloseCode.TOO_SLOW, "the socket did not take a frame for 10 s")
+
     def _hang_up(self) -> None:
         transport = self._request.transport
         if transport is not None:
@@ -217,15 +239,25 @@ class Stream:
             received = await self._response.receive()
             self._heard_at = self._clock.monotonic()
             self._heartbeat_unanswered = False
-            if received.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
-                return
-            if received.type is WSMsgType.ERROR:
+            if received.type in ENDINGS:
+                self._learn_why(received)
                 return
             try:
                 await self._take(received)
-            except (ConnectionError, TimeoutError):
+            except TimeoutError:
+                await self._close_slow()
+            except ConnectionError:
                 self._hang_up()
                 return
+
+    def _learn_why(self, received: WSMessage) -> None:
+        """aiohttp's own close code is 1000 for whatever the hub closed with."""
+        if self.close_code != CloseCode.CUT:
+            return
+        if received.type is WSMsgType.CLOSE:
+            self.close_code = received.data or CloseCode.NORMAL
+        elif isinstance(received.data, WebSocketError):
+            self.close_code = received.data.code
 
     async def _take(self, received: WSMessage) -> None:
         if received.type is WSMsgType.TEXT:
@@ -283,6 +315,7 @@ class Stream:
     async def _ask(self, draft: Draft, seconds: float, ref: Raw | UnsetType) -> None:
         """Accepted at once; the answer comes later, while this socket goes on."""
         sent, question = await self._hub.ask(self._caller, draft, seconds)
+        self._questions.add(question)
         answer = messages.sent_answer(sent, draft.to, self._hub.durability)
         await self._write(frames.accepted(answer, ref, replayed=sent.replayed))
         task = asyncio.ensure_future(self._reply(question, ref))
@@ -291,22 +324,26 @@ class Stream:
 
     async def _reply(self, question: Question, ref: Raw | UnsetType) -> None:
         """Write what became of a question; the answer is one more message to be acked."""
-        adopted = False
         try:
             wait = await question.answered()
             position = await self._hub.position(self._caller, self.agent_id)
             await self._write(frames.reply(question.question_id, wait, position, ref))
+            self._questions.discard(question)
             if wait.delivery is not None and not wait.settled:
                 self._subscription.adopt(wait.delivery, question)
-                adopted = True
                 await self._ask_for_receipt()
             else:
                 question.taken = True
-        except (ConnectionError, TimeoutError):
-            self._hang_up()
-        finally:
-            if not adopted:
                 await asyncio.shield(asyncio.ensure_future(question.close()))
+        except TimeoutError:
+            await self._close_slow()
+        except ConnectionError:
+            self._hang_up()
+        except HubError as error:
+            await self._fail(error.code)
+        except Exception:
+            log.exception("question failed", extra={"agent": self.agent_id})
+            await self._fail(Internal.code)
 
     async def _refuse(self, error: HubError, text: bytes) -> None:
         """Say what was wrong; a client that gets nothing right is closed."""
