@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -146,6 +146,13 @@ async def look(hub: RunningHub, agent_id: str, **query: str) -> list[Frame]:
         messages = (await response.json())["messages"]
         assert isinstance(messages, list)
         return messages
+
+
+async def until(hub: RunningHub, happened: Callable[[], object]) -> None:
+    """Wait until something is so inside the hub; each look at it is a round trip."""
+    async with asyncio.timeout(PATIENCE):
+        while not happened():
+            await look(hub, "nobody")
 
 
 async def state(hub: RunningHub, message_id: str, agent_id: str) -> str:

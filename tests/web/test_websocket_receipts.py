@@ -6,7 +6,7 @@ import pytest
 
 from tests.clock import ManualClock
 from tests.server import RunningHub, running_hub
-from tests.web.peer import Peer, connected, look, metric, post, state
+from tests.web.peer import Peer, connected, look, metric, post, state, until
 
 
 async def states(hub: RunningHub, agent_id: str) -> list[str]:
@@ -17,8 +17,7 @@ async def states(hub: RunningHub, agent_id: str) -> list[str]:
 async def drop(peer: Peer, hub: RunningHub) -> None:
     """Cut the line, and wait until the hub knows."""
     peer.vanish()
-    while hub.hub.open_subscriptions:  # noqa: ASYNC110 - the hub has nothing to wait on here
-        await look(hub, "nobody")
+    await until(hub, lambda: not hub.hub.open_subscriptions)
 
 
 async def test_a_pong_acks_what_was_written_before_its_ping_and_nothing_else() -> None:
