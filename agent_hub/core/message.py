@@ -25,6 +25,10 @@ MAX_CONTENT_BYTES = 256 * 1024
 MAX_TTL_SECONDS = 7 * 24 * 3600.0
 EMPTY_PAYLOAD = b"{}"
 
+RESERVED_IDS = frozenset({ALL, HUB})
+RESERVED_TYPES = ("hub.", "agent.")
+"""How the types begin that only the hub sends."""
+
 AGENT_ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 TYPE_PATTERN = "^[a-z][a-z0-9_.-]{0,63}$"
 
@@ -32,8 +36,6 @@ _AGENT_ID = re.compile(AGENT_ID_PATTERN.strip("^$"))
 _TYPE = re.compile(TYPE_PATTERN.strip("^$"))
 _MESSAGE_ID = re.compile(r"m_[A-Za-z0-9_-]{22}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_RESERVED_IDS = frozenset({ALL, HUB})
-_RESERVED_TYPES = ("hub.", "agent.")
 
 
 _IDS_AT_ONCE = 256
@@ -62,13 +64,13 @@ def is_message_id(value: str) -> bool:
 
 @lru_cache(maxsize=16_384)
 def is_agent_id(value: str) -> bool:
-    return _AGENT_ID.fullmatch(value) is not None and value not in _RESERVED_IDS
+    return _AGENT_ID.fullmatch(value) is not None and value not in RESERVED_IDS
 
 
 @lru_cache(maxsize=1_024)
 def is_sendable_type(value: str) -> bool:
     """Whether a client may send this type; `hub.*` and `agent.*` are the hub's own."""
-    return _TYPE.fullmatch(value) is not None and not value.startswith(_RESERVED_TYPES)
+    return _TYPE.fullmatch(value) is not None and not value.startswith(RESERVED_TYPES)
 
 
 def is_traceparent(value: str) -> bool:

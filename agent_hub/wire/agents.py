@@ -18,13 +18,20 @@ from agent_hub.core.agent import (
 )
 from agent_hub.core.errors import Invalid
 from agent_hub.core.hub import HEARTBEAT_SECONDS, Registered
-from agent_hub.core.message import AGENT_ID_PATTERN
+from agent_hub.core.message import AGENT_ID_PATTERN, RESERVED_IDS
 from agent_hub.wire.strict_json import compact
 from agent_hub.wire.times import Time, rfc3339
 
 # The rules are the core's; what stands here tells a reader of the documentation about them.
 AgentId = Annotated[
-    str, Meta(extra_json_schema={"pattern": AGENT_ID_PATTERN}, examples=["beta-01TYEi4M"])
+    str,
+    Meta(
+        extra_json_schema={
+            "pattern": AGENT_ID_PATTERN,
+            "not": {"enum": sorted(RESERVED_IDS)},
+        },
+        examples=["beta-01TYEi4M"],
+    ),
 ]
 JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
 Metadata = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import msgspec
@@ -15,6 +16,8 @@ from agent_hub.core.message import (
     ALL,
     EMPTY_PAYLOAD,
     MAX_TTL_SECONDS,
+    RESERVED_IDS,
+    RESERVED_TYPES,
     TYPE_PATTERN,
     Cursor,
     Delivery,
@@ -31,7 +34,10 @@ Recipient = Annotated[
     str,
     Meta(
         description=f"an agent id, or {ALL} for every registered agent but the sender",
-        extra_json_schema={"pattern": AGENT_ID_PATTERN},
+        extra_json_schema={
+            "pattern": AGENT_ID_PATTERN,
+            "not": {"enum": sorted(RESERVED_IDS - {ALL})},
+        },
         examples=["alpha-01RXGe86"],
     ),
 ]
@@ -40,7 +46,10 @@ MessageType = Annotated[
     str,
     Meta(
         description="`hub.*` and `agent.*` are the hub's own",
-        extra_json_schema={"pattern": TYPE_PATTERN},
+        extra_json_schema={
+            "pattern": TYPE_PATTERN,
+            "not": {"pattern": "|".join(f"^{re.escape(opening)}" for opening in RESERVED_TYPES)},
+        },
         examples=["request"],
     ),
 ]

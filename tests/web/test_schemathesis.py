@@ -1,0 +1,59 @@
+"""The description and the hub say the same: schemathesis holds one against the other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent_hub.clock import SystemClock
+from agent_hub.core.clock import Timer
+from tests.server import running_hub
+from tests.web.caller import ACK, RECEIVE, REGISTER
+
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
+SEED = 1
+EXAMPLES = 100
+
+# An agent may be named `register`, and what is no message id is looked for like one: those paths
+# take GET beside their own POST.
+SETTINGS = f"""
+[[operations]]
+include-path = {[REGISTER, ACK, RECEIVE]}
+checks.allow_header_conformance.enabled = false
+"""
+
+
+class HurriedClock(SystemClock):
+    """Lets nobody wait long, and leaves short deadlines what they are."""
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        return super().call_later(min(delay, 0.1 + delay / 1000), callback)
+
+
+@pytest.mark.slow
+async def test_no_check_of_schemathesis_fails(tmp_path: Path) -> None:
+    (tmp_path / "schemathesis.toml").write_text(SETTINGS)
+    async with running_hub(clock=HurriedClock()) as served:
+        run = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "schemathesis.cli", "run"),
+            f"{served.url}/api/v1/openapi.json",
+            *("--seed", str(SEED), "--max-examples", str(EXAMPLES)),
+            *("--continue-on-failure", "--no-color", "--suppress-health-check", "all"),
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "SCHEMATHESIS_HOOKS": str(HOOKS),
+                "PYTHONPATH": str(Path.cwd()),
+            },
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        told, _ = await run.communicate()
+        totals = await served.hub.totals()
+    assert run.returncode == 0, told.decode()
+    assert totals.accepted > 0
