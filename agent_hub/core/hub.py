@@ -46,8 +46,10 @@ from agent_hub.core.queue_backend import (
     QueueBackend,
     Receipt,
     Standing,
+    State,
     Submission,
     Totals,
+    Watch,
 )
 from agent_hub.core.rate_limit import Quota, TokenBuckets
 from agent_hub.core.similar import SimilarIds
@@ -67,6 +69,7 @@ MAX_RECEIVED = 200
 MAX_LOOKED_AT = 1_000
 RECEIVED_BYTES = 4 * 1024 * 1024
 MAX_SETTLED_IDS = 1_000
+UNREAD_LOOKED_AT = 64
 MAX_SHOWN_PEERS = 1_000
 MAX_KEY_CHARACTERS = 255
 RECIPIENTS_PER_TOKEN = 50
@@ -107,6 +110,13 @@ class Broadcast(Struct, kw_only=True):
     accepted: list[str]
     rejected: list[tuple[str, str]]
     replayed: bool
+
+
+class Unread(Struct, kw_only=True):
+    """How many messages wait to be read. `senders` counts the oldest of them, by who wrote."""
+
+    total: int
+    senders: Counter[str]
 
 
 class SettledCounts(Struct, kw_only=True):
@@ -455,6 +465,20 @@ class Hub:
         """The newest position of an inbox; None for one that does not exist."""
         caller.must_act_as(agent_id)
         return (await self._backend.look(agent_id, None, 0)).cursor
+
+    async def unread(self, caller: Principal, agent_id: str) -> Unread:
+        """What waits for an agent, to be told beside another answer: it counts as no call."""
+        caller.must_act_as(agent_id)
+        page = await self._backend.look(agent_id, None, UNREAD_LOOKED_AT)
+        ready = [d.message.sender for d in page.deliveries if d.state == State.READY]
+        total = page.total - len(page.deliveries) + len(ready)
+        return Unread(total=total, senders=Counter(ready))
+
+    def watch(self, caller: Principal, agent_id: str, wake: Callable[[], None]) -> Watch:
+        """Call `wake`, soon, whenever an agent's inbox may have got mail; a hint, not a count."""
+        check_agent_id(agent_id, "/agent_id")
+        caller.must_act_as(agent_id)
+        return self._backend.watch(agent_id, wake)
 
     async def receive(
         self,
