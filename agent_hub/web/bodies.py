@@ -30,6 +30,10 @@ class Bodies:
 
         Raises MalformedJson, Invalid, BodyTooLarge, SlowBody, UnsupportedMediaType.
         """
+        return strict_json.decode(await self.read(request) or b"{}", decoder)
+
+    async def read(self, request: web.Request) -> bytes:
+        """The body as it came. Raises BodyTooLarge, SlowBody, UnsupportedMediaType."""
         if "Content-Encoding" in request.headers:
             raise UnsupportedMediaType("the body must not be compressed")
         content = request.content
@@ -37,7 +41,7 @@ class Bodies:
         body = content.read_nowait() if content.is_eof() else await self._read_slowly(request)
         if len(body) > MAX_BODY_BYTES:
             raise _too_large()
-        return strict_json.decode(body or b"{}", decoder)
+        return body
 
     async def _read_slowly(self, request: web.Request) -> bytes:
         if (request.content_length or 0) > MAX_BODY_BYTES:

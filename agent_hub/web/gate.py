@@ -22,14 +22,17 @@ from agent_hub.core.hub import Hub
 from agent_hub.core.metrics import Metrics
 from agent_hub.web.errors import from_aiohttp, problem_reply
 from agent_hub.web.keys import QUOTA_OF, REQUEST_ID
-from agent_hub.web.limits import add_quota
+from agent_hub.web.limits import Headers, add_quota
 from agent_hub.web.reply import JSON, Reply
 
 log = logging.getLogger(__name__)
 
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 CORS_METHODS = "GET, POST, DELETE"
-CORS_HEADERS = "Content-Type, Idempotency-Key, X-Request-Id, traceparent, Authorization"
+CORS_HEADERS = (
+    "Content-Type, Idempotency-Key, X-Request-Id, traceparent, Authorization, "
+    "Mcp-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name, Last-Event-ID"
+)
 CORS_EXPOSED = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, Idempotency-Replayed"
 CORS_SECONDS = "600"
 REMEMBERED_HOSTS = 100
@@ -99,7 +102,7 @@ class Gate:
         """Call `handler` for exactly this path, past the router (which must know it too)."""
         self._exact[method, path] = handler
 
-    def finish(self, request: web.Request, reply: Reply) -> None:
+    def finish(self, request: web.Request, reply: Headers) -> None:
         """Add the headers that every answer carries; also for a handler that writes by itself."""
         reply.add("X-Request-Id", request[REQUEST_ID])
         quota_of = request.get(QUOTA_OF)
@@ -174,7 +177,7 @@ class Gate:
         reply.add("Access-Control-Max-Age", CORS_SECONDS)
         return reply
 
-    def _add_cors(self, request: web.Request, reply: Reply) -> None:
+    def _add_cors(self, request: web.Request, reply: Headers) -> None:
         reply.add("Vary", "Origin")
         origin = request.headers.get("Origin")
         if origin is not None and origin.lower() in self._origins:

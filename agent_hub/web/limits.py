@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import Protocol
 
 from agent_hub.core.errors import HubError
 from agent_hub.core.rate_limit import Quota
-from agent_hub.web.reply import Reply
+
+
+class Headers(Protocol):
+    """Whatever takes headers: a Reply, or the headers of aiohttp's own responses."""
+
+    def add(self, name: str, value: str, /) -> None: ...
 
 
 def retry_header(error: HubError) -> dict[str, str]:
@@ -24,7 +30,7 @@ def quota_headers(quota: Quota) -> dict[str, str]:
     }
 
 
-def add_quota(reply: Reply, quota: Quota | None) -> None:
+def add_quota(reply: Headers, quota: Quota | None) -> None:
     if quota is not None:
         for name, value in quota_headers(quota).items():
             reply.add(name, value)
