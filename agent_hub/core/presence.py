@@ -40,7 +40,7 @@ class Presence:
         self._announced: dict[str, Status] = {}
         self._changed: dict[str, Agent] = {}
         self._timer: Timer | None = None
-        self.version = 0  # grows whenever the set of registered ids changes
+        self.on_change: Callable[[], None] = lambda: None  # of the set of registered ids
 
     def __len__(self) -> int:
         return len(self._agents)
@@ -57,7 +57,7 @@ class Presence:
     def observe(self, agent: Agent) -> None:
         """An agent registered, or gave a sign of life."""
         if agent.agent_id not in self._agents:
-            self.version += 1
+            self.on_change()
         self._agents[agent.agent_id] = agent
         is_news = agent.status_at(self._clock.time()) != self._announced.get(agent.agent_id)
         if is_news or agent.agent_id in self._changed:  # it may have changed back
@@ -67,7 +67,7 @@ class Presence:
         """A registration ended."""
         agent = self._agents.pop(agent_id, None)
         if agent is not None:
-            self.version += 1
+            self.on_change()
             self._change(agent)
 
     def sweep(self, registered: Iterable[Agent]) -> None:

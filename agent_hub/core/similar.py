@@ -17,13 +17,12 @@ class SimilarIds:
 
     def __init__(self, presence: Presence) -> None:
         self._presence = presence
-        self._version = presence.version
         self._answers: dict[str, list[str]] = {}
+        presence.on_change = self._answers.clear
 
     def to(self, agent_id: str) -> list[str]:
         """Up to SHOWN ids, the nearest first."""
-        if self._version != self._presence.version or len(self._answers) >= REMEMBERED:
-            self._version = self._presence.version
+        if len(self._answers) >= REMEMBERED:
             self._answers.clear()
         answer = self._answers.get(agent_id)
         if answer is None:

@@ -48,6 +48,7 @@ class Subscription:
         self.cursor: Cursor | None = None
         self.recovered = False
         self.replaced = False
+        self.dismissed = False  # its agent is registered no more
         self._backend = backend
         self._clock = clock
         self._metrics = metrics

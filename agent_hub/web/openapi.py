@@ -12,6 +12,7 @@ from typing import Any, get_args
 import msgspec
 from aiohttp import web
 
+from agent_hub.core.bounds import MAX_KEY_CHARACTERS
 from agent_hub.core.errors import (
     BodyTooLarge,
     HubError,
@@ -24,7 +25,6 @@ from agent_hub.core.errors import (
     WrongHost,
     WrongOrigin,
 )
-from agent_hub.core.hub import MAX_KEY_CHARACTERS
 from agent_hub.web.reply import JSON, PROBLEM_JSON, Reply
 from agent_hub.web.route import Route
 from agent_hub.wire.agents import AgentId

@@ -9,9 +9,11 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from agent_hub.core.agent import Agent, Status
-from agent_hub.core.hub import MAX_LOOKED_AT, Broadcast, Hub, Sent
+from agent_hub.core.bounds import MAX_LOOKED_AT
+from agent_hub.core.hub import Hub
 from agent_hub.core.message import Draft, is_traceparent
 from agent_hub.core.principal import Principal
+from agent_hub.core.sending import Broadcast, Sent
 from agent_hub.web.attendance import Attendance
 from agent_hub.web.bodies import Bodies, query
 from agent_hub.web.gate import Gate

@@ -7,8 +7,8 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from agent_hub.core.bounds import HEARTBEAT_SECONDS
 from agent_hub.core.clock import Clock, Timer
-from agent_hub.core.hub import HEARTBEAT_SECONDS
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.presence import PresenceEvent
 from agent_hub.wire import frames

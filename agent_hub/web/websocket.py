@@ -205,6 +205,9 @@ class Stream:
                 await self._response.send_frame(frame, WSMsgType.TEXT)
 
     async def _say_goodbye(self) -> None:
+        if self._subscription.dismissed:
+            await self.close(CloseCode.REPLACED, "the agent is registered no more")
+            return
         if self._subscription.replaced:
             await self.close(CloseCode.REPLACED, "another connection of this agent took over")
             return

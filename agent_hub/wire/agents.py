@@ -16,9 +16,10 @@ from agent_hub.core.agent import (
     Agent,
     Status,
 )
+from agent_hub.core.bounds import HEARTBEAT_SECONDS
 from agent_hub.core.errors import Invalid
-from agent_hub.core.hub import HEARTBEAT_SECONDS, Registered
 from agent_hub.core.message import AGENT_ID_PATTERN, RESERVED_IDS
+from agent_hub.core.registry import Registered
 from agent_hub.wire.strict_json import compact
 from agent_hub.wire.times import Time, rfc3339
 

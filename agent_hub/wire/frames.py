@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from agent_hub.core.bounds import HEARTBEAT_SECONDS
 from agent_hub.core.errors import Invalid
-from agent_hub.core.hub import HEARTBEAT_SECONDS
 from agent_hub.core.message import HUB, Cursor, Draft
 from agent_hub.core.presence import PresenceEvent
 from agent_hub.core.queue_backend import Wait

@@ -7,17 +7,17 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from agent_hub.core.errors import Invalid
-from agent_hub.core.hub import (
+from agent_hub.core.bounds import (
     DEFAULT_LEASE_SECONDS,
     MAX_LEASE_SECONDS,
     MAX_READ_WAIT_SECONDS,
     MAX_RECEIVED,
     MAX_SETTLED_IDS,
-    SettledCounts,
     check_lease,
 )
+from agent_hub.core.errors import Invalid
 from agent_hub.core.queue_backend import Page
+from agent_hub.core.reading import SettledCounts
 from agent_hub.core.taking import Leased
 from agent_hub.wire.agents import AgentId
 from agent_hub.wire.messages import (

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from agent_hub.core.agent import Status
+from agent_hub.core.bounds import MAX_ASK_SECONDS, MIN_TTL_SECONDS
 from agent_hub.core.errors import Invalid
-from agent_hub.core.hub import MAX_ASK_SECONDS, MIN_TTL_SECONDS, Broadcast, Sent
 from agent_hub.core.message import (
     AGENT_ID_PATTERN,
     ALL,
@@ -25,6 +25,7 @@ from agent_hub.core.message import (
     is_sendable_type,
 )
 from agent_hub.core.queue_backend import Standing, State, Wait, WaitState
+from agent_hub.core.sending import Broadcast, Sent
 from agent_hub.wire.agents import AgentId, AgentStatus, JsonObject, json_object
 from agent_hub.wire.times import Time, rfc3339
 

@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Iterable
 from typing import Any, TypeVar
 
 from agent_hub.core.agent import Agent
-from agent_hub.core.hub import Broadcast, Hub, Sent
+from agent_hub.core.hub import Hub
 from agent_hub.core.message import ALL, Delivery, Draft
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.principal import Principal
+from agent_hub.core.sending import Broadcast, Sent
 from agent_hub.core.taking import Leased
 from tests.clock import settle
 

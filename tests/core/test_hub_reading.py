@@ -166,7 +166,7 @@ async def test_who_waits_gets_what_comes(hub: Hub, clock: ManualClock) -> None:
     await send(hub)
     await settle()
     assert texts(call.result().deliveries) == ["hello"]
-    assert not hub._alarms
+    assert not hub._admission._alarms
 
 
 async def test_who_waits_in_vain_is_answered_when_the_time_is_over(
@@ -217,7 +217,7 @@ async def test_who_hangs_up_while_waiting_leaves_nothing_behind(
 ) -> None:
     call = await waiting(hub)
     await cancel(call)
-    assert not hub._alarms
+    assert not hub._admission._alarms
     await send(hub)
     await settle()
     [delivery] = (await receive(hub)).deliveries

@@ -170,7 +170,7 @@ async def test_idle_buckets_are_forgotten_by_the_upkeep(
 ) -> None:
     hub = await open_hub(rate=10, burst=20)
     await send(hub)
-    buckets = hub._buckets
+    buckets = hub._admission._buckets
     assert len(buckets) == 1
     await clock.advance(60)
     assert len(buckets) == 0

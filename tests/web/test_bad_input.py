@@ -16,7 +16,7 @@ from agent_hub.core.agent import (
     MAX_METADATA_BYTES,
     MAX_NAME_CHARACTERS,
 )
-from agent_hub.core.hub import MAX_SETTLED_IDS
+from agent_hub.core.bounds import MAX_SETTLED_IDS
 from agent_hub.core.message import MAX_CONTENT_BYTES
 from agent_hub.web.bodies import BODY_SECONDS, MAX_BODY_BYTES
 from agent_hub.wire.strict_json import MAX_DEPTH

@@ -142,6 +142,7 @@ async def test_each_request_has_an_id_of_its_own(rest: Caller) -> None:
 # --- what is no request -------------------------------------------------------------------
 
 LONG = b"x" * 20_000
+BODY_OF_TWO = {"Content-Length": "2", "Content-Type": "application/json"}
 
 
 @pytest.mark.parametrize(
@@ -179,3 +180,19 @@ async def test_what_is_not_http_gets_a_problem_too_and_is_not_quoted(
 async def test_a_path_that_is_not_text_is_just_not_found(served: RunningHub) -> None:
     for path in ("/%FF", "/%00", "//", "/..", "/api/v1/agents/%FF", "/api/v1/agents/%2e%2e"):
         assert (await call(served, "GET", path)).status == 404
+
+
+@pytest.mark.parametrize("path", [MESSAGES, f"{AGENTS}/beta/heartbeat"])
+async def test_a_client_that_asks_first_is_told_to_go_on(served: RunningHub, path: str) -> None:
+    async with connected(served) as connection:
+        await connection.request("POST", path, headers={"Expect": "100-continue", **BODY_OF_TWO})
+        assert (await connection.answer()).status == 100
+        await connection.write(b"{}")
+        assert (await connection.answer()).status in (404, 422)
+
+
+async def test_another_expectation_is_refused(served: RunningHub) -> None:
+    for path in (AGENTS, "/nothing"):
+        answer = await call(served, "GET", path, headers={"Expect": "miracles"})
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["code"] == "invalid"

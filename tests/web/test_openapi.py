@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from agent_hub.core.hub import MAX_ASK_SECONDS, MAX_LOOKED_AT
+from agent_hub.core.bounds import MAX_ASK_SECONDS, MAX_LOOKED_AT
 from agent_hub.core.message import AGENT_ID_PATTERN
 from agent_hub.wire.problems import STATUS
 from tests.server import RunningHub

@@ -1,0 +1,250 @@
+"""How an agent reads its inbox: look, take, settle, or keep a stream open."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from msgspec import Struct
+
+from agent_hub.core.admission import Admission
+from agent_hub.core.bounds import (
+    DEFAULT_LEASE_SECONDS,
+    MAX_LOOKED_AT,
+    MAX_READ_WAIT_SECONDS,
+    MAX_RECEIVED,
+    MAX_SETTLED_IDS,
+    RECEIVED_BYTES,
+    check_lease,
+    check_span,
+)
+from agent_hub.core.clock import Clock
+from agent_hub.core.errors import Invalid, NotFound
+from agent_hub.core.message import Cursor, Delivery, check_agent_id
+from agent_hub.core.metrics import Metrics
+from agent_hub.core.principal import Principal
+from agent_hub.core.queue_backend import Acked, Page, QueueBackend, Standing, State, Watch
+from agent_hub.core.registry import Registry
+from agent_hub.core.streams import Streams
+from agent_hub.core.subscription import DEFAULT_IN_FLIGHT, MAX_IN_FLIGHT, Subscription
+from agent_hub.core.taking import Taking
+
+UNREAD_LOOKED_AT = 64
+
+_T = TypeVar("_T")
+
+
+class SettledCounts(Struct, kw_only=True):
+    """How many messages one call acked, released and extended."""
+
+    acked: int
+    released: int
+    extended: int
+
+
+class Unread(Struct, kw_only=True):
+    """How many messages wait to be read. `senders` counts the oldest of them, by who wrote."""
+
+    total: int
+    senders: Counter[str]
+
+
+class Reading:
+    """Checks and counts what agents read, and waits with them for mail."""
+
+    def __init__(
+        self,
+        backend: QueueBackend,
+        clock: Clock,
+        metrics: Metrics,
+        admission: Admission,
+        registry: Registry,
+        streams: Streams,
+        on_ack: Callable[[str, Sequence[Acked]], None],
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._metrics = metrics
+        self._admission = admission
+        self._registry = registry
+        self._streams = streams
+        self._on_ack = on_ack
+
+    async def look(
+        self,
+        caller: Principal,
+        agent_id: str,
+        *,
+        since: str | None = None,
+        limit: int = 50,
+        wait: float = 0.0,
+    ) -> Page:
+        """Show what is owed to an agent, and with `since` what is kept; nothing changes.
+
+        `wait` (seconds) lets an empty answer wait for something to show.
+        """
+        self._check(caller, agent_id, limit, MAX_LOOKED_AT, wait, within="?")
+        cursor = None if since is None else Cursor.parse(since, "?since")
+        self._admission.take(agent_id)
+        await self._registry.sign_of_life(agent_id)
+
+        async def shown() -> Page | None:
+            page = await self._backend.look(agent_id, cursor, limit)
+            return page if page.deliveries else None
+
+        page = await self._when_there_is(agent_id, wait, shown)
+        return page or await self._backend.look(agent_id, cursor, limit)
+
+    async def position(self, caller: Principal, agent_id: str) -> Cursor | None:
+        """The newest position of an inbox; None for one that does not exist."""
+        caller.must_act_as(agent_id)
+        return (await self._backend.look(agent_id, None, 0)).cursor
+
+    async def unread(self, caller: Principal, agent_id: str) -> Unread:
+        """What waits for an agent, to be told beside another answer: it counts as no call."""
+        caller.must_act_as(agent_id)
+        page = await self._backend.look(agent_id, None, UNREAD_LOOKED_AT)
+        ready = [d.message.sender for d in page.deliveries if d.state == State.READY]
+        total = page.total - len(page.deliveries) + len(ready)
+        return Unread(total=total, senders=Counter(ready))
+
+    def watch(self, caller: Principal, agent_id: str, wake: Callable[[], None]) -> Watch:
+        """Call `wake`, soon, whenever an agent's inbox may have got mail; a hint, not a count."""
+        check_agent_id(agent_id, "/agent_id")
+        caller.must_act_as(agent_id)
+        return self._backend.watch(agent_id, wake)
+
+    async def receive(
+        self,
+        caller: Principal,
+        agent_id: str,
+        *,
+        limit: int = 50,
+        wait: float = 0.0,
+        lease: float | None = None,
+        max_bytes: int = RECEIVED_BYTES,
+    ) -> Taking:
+        """Take messages: with `lease` for so many seconds, else until their writing is known.
+
+        `wait` (seconds) lets an empty answer wait for a message.
+        """
+        self._check(caller, agent_id, limit, MAX_RECEIVED, wait, within="/")
+        if lease is not None:
+            check_lease(lease)
+        self._admission.take(agent_id)
+        await self._registry.sign_of_life(agent_id)
+
+        def count_delivered(deliveries: Sequence[Delivery]) -> None:
+            now = self._clock.time()
+            for delivery in deliveries:
+                age = now - delivery.message.accepted_at
+                self._metrics.delivered(caller.via, delivery.attempt > 1, age)
+
+        return Taking(
+            self._backend,
+            agent_id,
+            limit=limit,
+            max_bytes=max_bytes,
+            seconds=lease,
+            until_found=lambda read: self._when_there_is(agent_id, wait, read),
+            on_delivered=count_delivered,
+            on_ack=self._on_ack,
+        )
+
+    def _check(
+        self, caller: Principal, agent_id: str, limit: int, most: int, wait: float, *, within: str
+    ) -> None:
+        """`within` opens the pointer of a fault: ? for a query, / for a body."""
+        check_agent_id(agent_id, f"{within}agent_id")
+        caller.must_act_as(agent_id)
+        if not 1 <= limit <= most:
+            raise Invalid.at(f"{within}limit", f"1 to {most}")
+        check_span(f"{within}wait", wait, MAX_READ_WAIT_SECONDS)
+
+    async def _when_there_is(
+        self, agent_id: str, seconds: float, read: Callable[[], Awaitable[_T | None]]
+    ) -> _T | None:
+        """What `read` gives as soon as it gives something; None when the time is over."""
+        found = await read()
+        if found or seconds <= 0 or self._admission.is_draining:
+            return found
+        with self._admission.alarm(seconds) as alarm:
+            watch = self._backend.watch(agent_id, alarm.wake)
+            alarm.wake()  # what came before the watch stood
+            try:
+                while await alarm.wait():
+                    self._metrics.woken("hint")
+                    found = await read()
+                    if found:
+                        return found
+            finally:
+                watch.close()
+        return None
+
+    async def settle(
+        self,
+        caller: Principal,
+        agent_id: str,
+        *,
+        ack: Sequence[str] = (),
+        release: Sequence[str] = (),
+        extend: Sequence[str] = (),
+        lease_id: str | None = None,
+        lease: float = DEFAULT_LEASE_SECONDS,
+    ) -> SettledCounts:
+        """Ack by id; release and extend by id and lease. Unknown ids are passed over."""
+        check_agent_id(agent_id, "/agent_id")
+        caller.must_act_as(agent_id)
+        if (release or extend) and lease_id is None:
+            raise Invalid.at("/lease_id", "needed to release or extend: only the holder may")
+        check_lease(lease)
+        for pointer, ids in (("/ids", ack), ("/release", release), ("/extend", extend)):
+            if len(ids) > MAX_SETTLED_IDS:
+                raise Invalid.at(pointer, f"at most {MAX_SETTLED_IDS} ids")
+        await self._registry.sign_of_life(agent_id)
+        backend, held_by = self._backend, lease_id or ""
+        acked = await backend.ack(agent_id, ack) if ack else []
+        self._on_ack("manual", acked)
+        await self._streams.acked_elsewhere(agent_id, ack)
+        released = await backend.release(agent_id, held_by, release, failure=True) if release else 0
+        extended = await backend.extend(agent_id, held_by, extend, seconds=lease) if extend else 0
+        return SettledCounts(acked=len(acked), released=released, extended=extended)
+
+    async def standings(self, caller: Principal, agent_id: str, message_id: str) -> list[Standing]:
+        """Where a message stands, to its sender or a recipient. Raises NotFound."""
+        check_agent_id(agent_id, "?agent_id")
+        caller.must_act_as(agent_id)
+        self._admission.take(agent_id)
+        standings = await self._backend.standings(agent_id, message_id)
+        if not standings:
+            raise NotFound(f"{agent_id} neither sent nor got a message {message_id!r}, lately")
+        return standings
+
+    async def subscribe(
+        self,
+        caller: Principal,
+        agent_id: str,
+        *,
+        receipts: bool = True,
+        since: str | None = None,
+        max_in_flight: int = DEFAULT_IN_FLIGHT,
+    ) -> Subscription:
+        """Open the agent's stream; an older one of the same agent ends. Registers the agent.
+
+        With `receipts` the reader proves what it read by number, else it acks by id.
+        """
+        check_agent_id(agent_id, "/agent_id")
+        caller.must_act_as(agent_id)
+        if not 1 <= max_in_flight <= MAX_IN_FLIGHT:
+            raise Invalid.at("?max_in_flight", f"1 to {MAX_IN_FLIGHT}")
+        cursor = None if since is None else Cursor.parse(since, "?since")
+        self._admission.refuse_when_draining()
+        await self._registry.come_alive(agent_id)
+        return await self._streams.open(
+            agent_id,
+            via=caller.via,
+            receipts=receipts,
+            max_in_flight=max_in_flight,
+            since=cursor,
+        )

@@ -1,0 +1,130 @@
+"""Who is registered: agents come, give signs of life, are found, and leave."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
+
+from msgspec import Struct
+
+from agent_hub.core.admission import Admission
+from agent_hub.core.agent import Agent, Status, check_agent
+from agent_hub.core.bounds import MAX_SHOWN_PEERS
+from agent_hub.core.clock import Clock
+from agent_hub.core.errors import Invalid, NotFound
+from agent_hub.core.message import check_agent_id
+from agent_hub.core.presence import Presence
+from agent_hub.core.principal import Principal
+from agent_hub.core.queue_backend import QueueBackend
+from agent_hub.core.streams import Streams
+
+SAID = (Status.ACTIVE, Status.IDLE, Status.BUSY)
+"""The statuses that an agent may give itself."""
+
+
+class Registered(Struct, kw_only=True):
+    """The answer to a registration. `peers` are the others, at most MAX_SHOWN_PEERS of them."""
+
+    agent: Agent
+    is_new: bool
+    peers: list[tuple[Agent, Status]]
+
+
+class Registry:
+    """The register of agents, and what the others see of it."""
+
+    def __init__(
+        self,
+        backend: QueueBackend,
+        clock: Clock,
+        admission: Admission,
+        presence: Presence,
+        streams: Streams,
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._admission = admission
+        self._presence = presence
+        self._streams = streams
+
+    async def register(self, caller: Principal, agent: Agent) -> Registered:
+        """Make an agent known, or replace what is known of it."""
+        check_agent_id(agent.agent_id, "/agent_id")
+        caller.must_act_as(agent.agent_id)
+        check_agent(agent)
+        self._admission.refuse_when_draining()
+        self._admission.take(agent.agent_id)
+        is_new = await self._backend.put_agent(agent)
+        registered = await self._backend.agent(agent.agent_id) or agent
+        self._presence.observe(registered)
+        others = (a for a in await self._backend.agents() if a.agent_id != agent.agent_id)
+        peers = self._with_status(islice(others, MAX_SHOWN_PEERS))
+        return Registered(agent=registered, is_new=is_new, peers=peers)
+
+    def _with_status(self, agents: Iterable[Agent]) -> list[tuple[Agent, Status]]:
+        now = self._clock.time()
+        return [(agent, agent.status_at(now)) for agent in agents]
+
+    async def agents(
+        self, caller: Principal, *, status: str | None = None, capability: str | None = None
+    ) -> list[tuple[Agent, Status]]:
+        """All registered agents that match."""
+        if status is not None and status not in list(Status):
+            raise Invalid.at("?status", f"one of {', '.join(Status)}")
+        self._admission.take(caller.peer)
+        return [
+            (agent, shown)
+            for agent, shown in self._with_status(await self._backend.agents())
+            if status in (None, shown) and (capability is None or capability in agent.capabilities)
+        ]
+
+    async def agent(self, caller: Principal, agent_id: str) -> tuple[Agent, Status]:
+        """One registered agent. Raises NotFound."""
+        self._admission.take(caller.peer)
+        return self._found(agent_id, await self._backend.agent(agent_id))
+
+    def _found(self, agent_id: str, agent: Agent | None) -> tuple[Agent, Status]:
+        if agent is None:
+            raise NotFound(f"no agent {agent_id!r} is registered")
+        return agent, agent.status_at(self._clock.time())
+
+    async def heartbeat(
+        self, caller: Principal, agent_id: str, status: str | None = None
+    ) -> tuple[Agent, Status]:
+        """A sign of life. Raises NotFound for an agent that is not registered."""
+        caller.must_act_as(agent_id)
+        if status is not None and status not in SAID:
+            raise Invalid.at("/status", f"one of {', '.join(SAID)}")
+        said = None if status is None else Status(status)
+        return self._found(agent_id, await self._touch(agent_id, said))
+
+    async def _touch(self, agent_id: str, status: Status | None = None) -> Agent | None:
+        agent = await self._backend.touch_agent(agent_id, status)
+        if agent is not None:
+            self._presence.observe(agent)
+        return agent
+
+    async def sign_of_life(self, agent_id: str) -> None:
+        """A call in an agent's name shows that it lives; written down once in a while."""
+        if self._presence.is_stale(agent_id):
+            await self._touch(agent_id)
+
+    async def come_alive(self, agent_id: str) -> None:
+        """Opening a stream registers an agent that nobody registered: name is id."""
+        if await self._touch(agent_id) is not None:
+            return
+        await self._backend.put_agent(Agent(agent_id=agent_id, name=agent_id))
+        await self._touch(agent_id)
+
+    async def deregister(self, caller: Principal, agent_id: str) -> None:
+        """End a registration and its stream; its mail stays. Raises NotFound."""
+        caller.must_act_as(agent_id)
+        if not await self._backend.remove_agent(agent_id):
+            raise NotFound(f"no agent {agent_id!r} is registered")
+        self._presence.remove(agent_id)
+        self._streams.dismiss(agent_id)
+
+    async def census(self) -> Counter[Status]:
+        """How many registered agents there are of each status."""
+        return Counter(status for _, status in self._with_status(await self._backend.agents()))

@@ -1,0 +1,191 @@
+"""How a draft becomes an accepted message: to one, to all, or as a question."""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from agent_hub.core.admission import Admission
+from agent_hub.core.agent import Status
+from agent_hub.core.asking import Asking, Question
+from agent_hub.core.bounds import MAX_ASK_SECONDS, check_span
+from agent_hub.core.clock import Clock
+from agent_hub.core.draft_rules import check_draft, fingerprint
+from agent_hub.core.errors import HubError, Invalid, WaitForSelf
+from agent_hub.core.message import ALL, Draft, new_message_id
+from agent_hub.core.metrics import Metrics
+from agent_hub.core.presence import Presence
+from agent_hub.core.principal import Principal
+from agent_hub.core.queue_backend import QueueBackend, Receipt, Submission
+from agent_hub.core.registry import Registry
+from agent_hub.core.similar import SimilarIds
+
+RECIPIENTS_PER_TOKEN = 50
+BROADCAST_SLICE = 256
+
+
+class Sent(Struct, kw_only=True):
+    """The answer to a message to one agent. `status` is the recipient's, None if unknown.
+
+    `similar` names registered ids like the one that nobody has registered.
+    """
+
+    receipt: Receipt
+    status: Status | None
+    similar: list[str]
+
+    @property
+    def replayed(self) -> bool:
+        return self.receipt.replayed
+
+
+class Broadcast(Struct, kw_only=True):
+    """The answer to a message to ALL: who it was accepted for, and for whom not, by code.
+
+    `expires_at` is when the last copy does, so that a retry by the same key says the same.
+    """
+
+    message_id: str
+    expires_at: float
+    accepted: list[str]
+    rejected: list[tuple[str, str]]
+    replayed: bool
+
+
+class Sending:
+    """Checks, counts and submits what agents send."""
+
+    def __init__(
+        self,
+        backend: QueueBackend,
+        clock: Clock,
+        metrics: Metrics,
+        admission: Admission,
+        presence: Presence,
+        registry: Registry,
+        asking: Asking,
+        default_ttl: float,
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._metrics = metrics
+        self._admission = admission
+        self._presence = presence
+        self._registry = registry
+        self._asking = asking
+        self._default_ttl = default_ttl
+        self._similar = SimilarIds(presence)
+
+    async def send(self, caller: Principal, draft: Draft) -> Sent | Broadcast:
+        """Accept a message to one agent, or a copy for each when it is to ALL."""
+        try:
+            self._check(caller, draft)
+            if draft.to == ALL:
+                return await self._broadcast(caller, draft)
+            self._admission.take(draft.sender)
+            # Before the message: what was accepted is never refused.
+            if self._presence.is_stale(draft.sender):
+                await self._registry.sign_of_life(draft.sender)
+            receipt = await self._backend.send(self._submission(draft))
+        except HubError as refusal:
+            self._metrics.rejected(refusal.code)
+            raise
+        return self._sent(caller, receipt, draft.to)
+
+    async def ask(self, caller: Principal, draft: Draft, timeout: float) -> tuple[Sent, Question]:
+        """Send a question; the answer is awaited with `Question.answered`.
+
+        `timeout` is 0 to MAX_ASK_SECONDS. Raises WaitForSelf, TooManyWaits, and what `send` does.
+        """
+        try:
+            self._check(caller, draft)
+            _check_question(draft, timeout)
+            self._admission.take(draft.sender)
+            await self._registry.sign_of_life(draft.sender)
+            question = await self._asking.ask(self._submission(draft, question=True), timeout)
+        except HubError as refusal:
+            self._metrics.rejected(refusal.code)
+            raise
+        return self._sent(caller, question.receipt, draft.to), question
+
+    def _check(self, caller: Principal, draft: Draft) -> None:
+        check_draft(draft)
+        caller.must_act_as(draft.sender)
+        self._admission.refuse_when_draining()
+
+    def _submission(self, draft: Draft, *, question: bool = False) -> Submission:
+        named = question or draft.idempotency_key is not None
+        return Submission(
+            draft=draft,
+            message_id=new_message_id(),
+            recipient=draft.to,
+            ttl=self._default_ttl if draft.ttl is None else draft.ttl,
+            fingerprint=fingerprint(draft) if named else b"",
+        )
+
+    def _sent(self, caller: Principal, receipt: Receipt, to: str) -> Sent:
+        if not receipt.replayed:
+            self._metrics.accepted(caller.via, "direct")
+        recipient = receipt.recipient
+        if recipient is None:
+            return Sent(receipt=receipt, status=None, similar=self._similar.to(to))
+        return Sent(receipt=receipt, status=recipient.status_at(self._clock.time()), similar=[])
+
+    # --- to all ---------------------------------------------------------------------------
+
+    async def _broadcast(self, caller: Principal, draft: Draft) -> Broadcast:
+        others = [a.agent_id for a in await self._backend.agents() if a.agent_id != draft.sender]
+        self._admission.take(draft.sender, 1 + len(others) / RECIPIENTS_PER_TOKEN)
+        await self._registry.sign_of_life(draft.sender)
+        submission = replace(self._submission(draft), broadcast=True)
+        replayed = await self._claim(submission)
+        result = Broadcast(
+            message_id=submission.message_id,
+            expires_at=0.0,
+            accepted=[],
+            rejected=[],
+            replayed=replayed,
+        )
+        for count, recipient in enumerate(others):
+            await self._copy(caller, submission, recipient, result)
+            if count % BROADCAST_SLICE == BROADCAST_SLICE - 1:
+                await asyncio.sleep(0)  # a large broadcast lets others through
+        if not result.accepted:
+            result.expires_at = self._clock.time() + submission.ttl
+        return result
+
+    async def _copy(
+        self, caller: Principal, submission: Submission, recipient: str, result: Broadcast
+    ) -> None:
+        """One copy; that one inbox refuses it does not stop the others."""
+        try:
+            receipt = await self._backend.send(replace(submission, recipient=recipient))
+        except HubError as refusal:
+            self._metrics.rejected(refusal.code)
+            result.rejected.append((recipient, refusal.code))
+            return
+        result.accepted.append(recipient)
+        result.expires_at = max(result.expires_at, receipt.expires_at)
+        if not receipt.replayed:
+            self._metrics.accepted(caller.via, "broadcast")
+
+    async def _claim(self, submission: Submission) -> bool:
+        """Take the id that the key stands for, so that a retry fills only the gaps."""
+        draft = submission.draft
+        if draft.idempotency_key is None:
+            return False
+        minted = submission.message_id
+        submission.message_id = await self._backend.claim(
+            draft.sender, draft.idempotency_key, submission.fingerprint, minted
+        )
+        return submission.message_id != minted
+
+
+def _check_question(draft: Draft, timeout: float) -> None:
+    if draft.to == ALL:
+        raise Invalid.at("/wait", "a message to ALL has no one reply to wait for")
+    if draft.to == draft.sender:
+        raise WaitForSelf("an agent cannot wait for its own reply")
+    check_span("/wait", timeout, MAX_ASK_SECONDS)

@@ -1,0 +1,89 @@
+"""The open streams of deliveries of this process, at most one for each agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from agent_hub.core.clock import Clock
+from agent_hub.core.message import Cursor
+from agent_hub.core.metrics import Metrics
+from agent_hub.core.queue_backend import Acked, QueueBackend
+from agent_hub.core.subscription import Subscription
+
+
+class Streams:
+    """Opens subscriptions, lets a newer one take over, and ends them all with the hub."""
+
+    def __init__(
+        self,
+        backend: QueueBackend,
+        clock: Clock,
+        metrics: Metrics,
+        on_ack: Callable[[str, Sequence[Acked]], None],
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._metrics = metrics
+        self._on_ack = on_ack
+        self._open: dict[str, Subscription] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def agent_ids(self) -> list[str]:
+        return list(self._open)
+
+    async def open(
+        self, agent_id: str, *, via: str, receipts: bool, max_in_flight: int, since: Cursor | None
+    ) -> Subscription:
+        """A new stream; what the older one of this agent had in flight is ready again first."""
+        older = self._open.get(agent_id)
+        if older is not None:
+            await older.replace()
+        subscription = Subscription(
+            agent_id,
+            self._backend,
+            self._clock,
+            self._metrics,
+            via=via,
+            receipts=receipts,
+            max_in_flight=max_in_flight,
+            since=since,
+            on_close=self._closed,
+            on_ack=self._on_ack,
+        )
+        self._open[agent_id] = subscription
+        try:
+            await subscription.start()
+        except BaseException:
+            await subscription.close()
+            raise
+        return subscription
+
+    def _closed(self, subscription: Subscription) -> None:
+        if self._open.get(subscription.agent_id) is subscription:
+            del self._open[subscription.agent_id]
+
+    async def acked_elsewhere(self, agent_id: str, message_ids: Sequence[str]) -> None:
+        """Give the agent's stream its credit back for what was acked at another door."""
+        subscription = self._open.get(agent_id)
+        if subscription is not None:
+            await subscription.acked_elsewhere(message_ids)
+
+    def dismiss(self, agent_id: str) -> None:
+        """End the stream of an agent that is registered no more, on whatever node it is."""
+        subscription = self._open.get(agent_id)
+        if subscription is not None:
+            subscription.dismissed = True
+        self._backend.occupy(agent_id, lambda: None).close()
+
+    def end(self) -> None:
+        """Let every stream end as if its reader had left."""
+        for subscription in list(self._open.values()):
+            subscription.end()
+
+    async def close(self) -> None:
+        """Give back all that is in flight."""
+        for subscription in list(self._open.values()):
+            await subscription.close()
