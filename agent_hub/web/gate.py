@@ -88,7 +88,9 @@ class Gate:
             response: web.StreamResponse | None = self._turn_away(request, request_id)
             route = TURNED_AWAY
             if response is None:
-                handler = exact.get((method, path))
+                # aiohttp's application, past which this goes, answers an expectation.
+                expects = "Expect" in request.headers
+                handler = None if expects else exact.get((method, path))
                 response = await self._answer(request, handler or application, request_id)
                 route = path if handler else _route(request)
             if isinstance(response, Reply) and not response.prepared:
