@@ -32,7 +32,8 @@ from agent_hub.web.websocket import WebSockets
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 20.0
-SHUTDOWN_SECONDS = 5.0
+SHUTDOWN_SECONDS = 3.0
+"""For a handler that does not end by itself; aiohttp waits so long twice."""
 
 HUB = web.AppKey("hub", Hub)
 GATE = web.AppKey("gate", Gate)

@@ -73,8 +73,12 @@ class Subscription:
     async def start(self) -> None:
         """Find the kept messages newer than the cursor, and say whether it recovers."""
         self._wakeup.wake()
-        page = await self._backend.look(self.agent_id, None, 0)
+        page = await self._backend.look(self.agent_id, None, 1)
         self.cursor = page.cursor
+        if page.deliveries:
+            # Before the oldest that is owed: whoever resumes from here misses nothing.
+            oldest = page.deliveries[0].cursor
+            self.cursor = Cursor(oldest.epoch, oldest.seq - 1)
         if self._since is not None:
             kept = await self._backend.kept(self.agent_id, self._since, MAX_IN_FLIGHT)
             self.cursor, self.recovered = self._since, kept.recovered

@@ -37,10 +37,11 @@ RETRY_FULL_SECONDS = 1.0
 
 
 class Held(Struct, gc=False):
-    """A leased message. `runs_out` is monotonic time; NEVER while its holder lives."""
+    """A leased message. `since` is wall time, `runs_out` monotonic; NEVER while held alive."""
 
     message: Message
     lease_id: str
+    since: float
     attempt: int
     failures: int
     runs_out: float
@@ -148,7 +149,7 @@ class Inbox:
             self._ready.append(message)
             self._notify(self.agent_id)
         else:
-            self._answer(wait, message)
+            self._answer(wait, message, now)
         return message
 
     def _make_room(self, sender: str, size: int, now: float) -> None:
@@ -208,7 +209,9 @@ class Inbox:
 
     # --- out ------------------------------------------------------------------------------
 
-    def lease(self, lease_id: str, limit: int, max_bytes: int, runs_out: float) -> list[Delivery]:
+    def lease(
+        self, lease_id: str, limit: int, max_bytes: int, now: float, runs_out: float
+    ) -> list[Delivery]:
         """Hand ready messages to a lease; the same lease again shows what it still holds."""
         if lease_id in self._leases:
             return [self._delivery(self._leased[held]) for held in self._leases[lease_id]]
@@ -218,7 +221,7 @@ class Inbox:
         del self._ready[: len(taken)]
         self._leases[lease_id] = [message.id for message in taken]
         self._earliest_run_out = min(self._earliest_run_out, runs_out)
-        return [self._delivery(self._hold(message, lease_id, runs_out)) for message in taken]
+        return [self._delivery(self._hold(message, lease_id, now, runs_out)) for message in taken]
 
     def _fitting(self, limit: int, max_bytes: int) -> list[Message]:
         taken = self._ready[:limit]
@@ -228,10 +231,10 @@ class Inbox:
                 return taken[:count]
         return taken
 
-    def _hold(self, message: Message, lease_id: str, runs_out: float) -> Held:
+    def _hold(self, message: Message, lease_id: str, now: float, runs_out: float) -> Held:
         past = self._past.pop(message.id, None) if self._past else None
         attempts, failures = (past.attempts, past.failures) if past else (0, 0)
-        held = Held(message, lease_id, attempts + 1, failures, runs_out)
+        held = Held(message, lease_id, now, attempts + 1, failures, runs_out)
         self._leased[message.id] = held
         self._close_notice(message)
         return held
@@ -378,9 +381,7 @@ class Inbox:
     def standing(self, message_id: str) -> Standing | None:
         """Where a message stands here; None when nothing is known of it."""
         if held := self._leased.get(message_id):
-            return self._standing(
-                held.message, State.LEASED, held.message.accepted_at, held.attempt
-            )
+            return self._standing(held.message, State.LEASED, held.since, held.attempt)
         if kept := self._kept.get(message_id):
             return self._standing(kept.message, State.ACKED, kept.acked_at, kept.attempt)
         if settled := self._settled.get(message_id):
@@ -421,7 +422,9 @@ class Inbox:
 
     # --- waits ----------------------------------------------------------------------------
 
-    def open_wait(self, question_id: str, asked: str, *, since: float, deadline: float) -> Wait:
+    def open_wait(
+        self, question_id: str, asked: str, now: float, *, since: float, deadline: float
+    ) -> Wait:
         """Reserve the reply to a question; one that came while no wait stood is taken now."""
         answered = self.waits.answered(question_id)
         if answered is not None:
@@ -432,12 +435,12 @@ class Inbox:
                 if message.reply_to == question_id and message.sender == asked:
                     self._ready.remove(message)
                     wait.state = WaitState.REPLIED
-                    self._answer(wait, message)
+                    self._answer(wait, message, now)
                     break
         return wait.view()
 
-    def _answer(self, wait: OpenWait, message: Message) -> None:
-        held = self._hold(message, wait.question_id, NEVER)
+    def _answer(self, wait: OpenWait, message: Message, now: float) -> None:
+        held = self._hold(message, wait.question_id, now, NEVER)
         self._leases[wait.question_id] = [message.id]
         wait.delivery = self._delivery(held)
         self._answered(wait.question_id)

@@ -184,7 +184,7 @@ class MemoryBackend(QueueBackend):
         if inbox is None:
             return []
         runs_out = NEVER if seconds is None else self._clock.monotonic() + seconds
-        return inbox.lease(lease_id, limit, max_bytes, runs_out)
+        return inbox.lease(lease_id, limit, max_bytes, self._clock.time(), runs_out)
 
     async def ack(self, agent_id: str, message_ids: Sequence[str]) -> list[Acked]:
         inbox = self._existing(agent_id)
@@ -243,7 +243,7 @@ class MemoryBackend(QueueBackend):
         # No two waits stand since the same moment: which one stood first decides a crossing.
         self._last_since = since = max(now, self._last_since + 1e-6)
         inbox = self._inbox_for(agent_id, now)
-        return inbox.open_wait(question_id, asked, since=since, deadline=now + seconds)
+        return inbox.open_wait(question_id, asked, now, since=since, deadline=now + seconds)
 
     async def wait(self, agent_id: str, question_id: str) -> Wait | None:
         inbox = self._existing(agent_id)

@@ -23,11 +23,11 @@ async def test_the_first_frame_is_the_welcome_in_the_shape_of_the_contract() -> 
         }
 
 
-async def test_the_welcome_of_an_inbox_with_mail_names_its_newest_position() -> None:
+async def test_the_welcome_of_an_inbox_with_mail_names_the_position_before_it() -> None:
     async with running_hub() as hub:
         answer = await post(hub, "beta", "one", "two")
         async with connected(hub, "beta") as beta:
-            assert beta.welcome["cursor"] == f"{answer['epoch']}:2"
+            assert beta.welcome["cursor"] == f"{answer['epoch']}:0"
 
 
 async def test_opening_a_socket_registers_the_agent_under_its_id() -> None:
