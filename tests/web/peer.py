@@ -6,17 +6,22 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
-from aiohttp import ClientWebSocketResponse, WSMsgType
-
-from tests.server import RunningHub
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 Frame = dict[str, Any]
 PATIENCE = 10.0
 """Real seconds until a test that waits in vain fails."""
 BARRIER = b"barrier"
 EVENTS = ("agent.joined", "agent.left", "agent.status")
+
+
+class Reachable(Protocol):
+    """A hub, in this process or another."""
+
+    @property
+    def session(self) -> ClientSession: ...
 
 
 class Peer:
@@ -105,7 +110,7 @@ class Peer:
 
 @asynccontextmanager
 async def connected(
-    hub: RunningHub,
+    hub: Reachable,
     agent_id: str,
     *,
     receipts: bool = True,
@@ -128,7 +133,7 @@ async def connected(
             peer.vanish()
 
 
-async def post(hub: RunningHub, to: str, *texts: str, sender: str = "alpha", **more: Any) -> Frame:
+async def post(hub: Reachable, to: str, *texts: str, sender: str = "alpha", **more: Any) -> Frame:
     """Send messages by REST; the answer to the last."""
     answer: Frame = {}
     for text in texts:
@@ -139,7 +144,7 @@ async def post(hub: RunningHub, to: str, *texts: str, sender: str = "alpha", **m
     return answer
 
 
-async def look(hub: RunningHub, agent_id: str, **query: str) -> list[Frame]:
+async def look(hub: Reachable, agent_id: str, **query: str) -> list[Frame]:
     """What an inbox shows; nothing changes."""
     asked = {"agent_id": agent_id, **query}
     async with hub.session.get("/api/v1/messages", params=asked) as response:
@@ -148,14 +153,14 @@ async def look(hub: RunningHub, agent_id: str, **query: str) -> list[Frame]:
         return messages
 
 
-async def until(hub: RunningHub, happened: Callable[[], object]) -> None:
+async def until(hub: Reachable, happened: Callable[[], object]) -> None:
     """Wait until something is so inside the hub; each look at it is a round trip."""
     async with asyncio.timeout(PATIENCE):
         while not happened():
             await look(hub, "nobody")
 
 
-async def state(hub: RunningHub, message_id: str, agent_id: str) -> str:
+async def state(hub: Reachable, message_id: str, agent_id: str) -> str:
     """Where a message stands, to its sender or its recipient."""
     path = f"/api/v1/messages/{message_id}"
     async with hub.session.get(path, params={"agent_id": agent_id}) as response:
@@ -164,7 +169,7 @@ async def state(hub: RunningHub, message_id: str, agent_id: str) -> str:
         return str(answer["recipients"][0]["state"])
 
 
-async def metric(hub: RunningHub, name: str) -> float:
+async def metric(hub: Reachable, name: str) -> float:
     """One sample of /metrics, its labels as they are written there."""
     async with hub.session.get("/metrics") as response:
         lines = (await response.text()).splitlines()
