@@ -8,7 +8,6 @@ import shutil
 from asyncio.subprocess import PIPE
 
 import pytest
-from aiohttp import WSMsgType
 
 from tests.acceptance.process import HubProcess, hub_process
 from tests.web.peer import connected, post
@@ -71,15 +70,3 @@ async def test_messages_not_read_to_their_receipt_come_again_and_say_so() -> Non
             again = await reader.frames(30)
     assert [frame["attempt"] for frame in first] == [1] * 30
     assert again == [{**frame, "attempt": 2} for frame in first]
-
-
-async def test_two_hubs_do_not_hear_each_other() -> None:
-    async with (
-        hub_process() as one,
-        hub_process() as other,
-        connected(one, "alpha") as alpha,
-    ):
-        await post(other, "alpha", "elsewhere")
-        assert await alpha.sync() == []
-        await alpha.socket.close()
-        assert (await alpha.socket.receive()).type is WSMsgType.CLOSED

@@ -24,7 +24,9 @@ def call(hub: HubProcess, method: str, path: str, **more: Any) -> Task[tuple[int
     return asyncio.ensure_future(answer())
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 async def test_a_hub_told_to_stop_ends_its_streams_and_waits_and_exits_0(
     how: signal.Signals,
 ) -> None:

@@ -16,7 +16,7 @@ from tests.server import RunningHub, running_hub
 from tests.web.line import upgraded
 from tests.web.peer import BARRIER, PATIENCE, Peer, connected
 
-QUICK = 150
+QUICK = 75
 THOROUGH = 1_000
 FRAMES = 10
 """The least frames of a thorough example: ten thousand in all."""
