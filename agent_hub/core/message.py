@@ -29,8 +29,9 @@ RESERVED_IDS = frozenset({ALL, HUB})
 RESERVED_TYPES = ("hub.", "agent.")
 """How the types begin that only the hub sends."""
 
-AGENT_ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-TYPE_PATTERN = "^[a-z][a-z0-9_.-]{0,63}$"
+MAX_ID_CHARACTERS = MAX_TYPE_CHARACTERS = 64
+AGENT_ID_PATTERN = f"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_ID_CHARACTERS - 1}}}$"
+TYPE_PATTERN = f"^[a-z][a-z0-9_.-]{{0,{MAX_TYPE_CHARACTERS - 1}}}$"
 
 _AGENT_ID = re.compile(AGENT_ID_PATTERN.strip("^$"))
 _TYPE = re.compile(TYPE_PATTERN.strip("^$"))
@@ -62,14 +63,23 @@ def is_message_id(value: str) -> bool:
     return _MESSAGE_ID.fullmatch(value) is not None
 
 
-@lru_cache(maxsize=16_384)
 def is_agent_id(value: str) -> bool:
+    # What is too long must not be remembered: 16,384 of them could fill the memory.
+    return len(value) <= MAX_ID_CHARACTERS and _is_agent_id(value)
+
+
+@lru_cache(maxsize=16_384)
+def _is_agent_id(value: str) -> bool:
     return _AGENT_ID.fullmatch(value) is not None and value not in RESERVED_IDS
 
 
-@lru_cache(maxsize=1_024)
 def is_sendable_type(value: str) -> bool:
     """Whether a client may send this type; `hub.*` and `agent.*` are the hub's own."""
+    return len(value) <= MAX_TYPE_CHARACTERS and _is_sendable_type(value)
+
+
+@lru_cache(maxsize=1_024)
+def _is_sendable_type(value: str) -> bool:
     return _TYPE.fullmatch(value) is not None and not value.startswith(RESERVED_TYPES)
 
 

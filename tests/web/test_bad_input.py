@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -402,3 +403,20 @@ async def test_a_body_that_breaks_off_in_a_faulty_chunk_is_given_up_like_a_slow_
         answer = await connection.answer()
     assert (answer.status, answer.json()["code"]) == (408, "slow_body")
     assert not caplog.records
+
+
+async def test_what_was_refused_is_not_remembered(rest: Caller) -> None:
+    async def send(count: int) -> None:
+        for n in range(count):
+            long = f"{n}" + "x" * 500_000
+            for body in ({**DRAFT, "from": long}, {**DRAFT, "type": long}):
+                await rest.call("POST", MESSAGES, json.dumps(body).encode(), status=422)
+
+    await send(2)
+    tracemalloc.start()
+    try:
+        await send(10)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 3_000_000
