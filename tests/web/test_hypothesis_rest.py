@@ -152,7 +152,8 @@ class Probe:
         told = json.loads(text)
         assert set(told) >= PROBLEM_KEYS
         assert STATUS[told["code"]] == told["status"] == status
-        assert not [leak for leak in LEAKS if leak in text]
+        # A field's name is repeated, and Hypothesis likes words of our own sources.
+        assert not [leak for leak in LEAKS if leak in text and leak not in str(request)]
 
 
 @pytest.fixture
