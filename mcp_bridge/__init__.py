@@ -1,0 +1,1 @@
+"""The MCP door: five tools for IDEs, on the same queues as every other door."""
