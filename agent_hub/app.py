@@ -20,14 +20,16 @@ from agent_hub.core.rate_limit import TokenBuckets
 from agent_hub.prometheus import PrometheusMetrics
 from agent_hub.queue_backends.memory import MemoryBackend
 from agent_hub.web.attendance import Attendance
-from agent_hub.web.bodies import Bodies
+from agent_hub.web.bodies import MAX_BODY_BYTES, Bodies
 from agent_hub.web.connection import Runner
 from agent_hub.web.gate import LOCAL_HOSTS, Gate
+from agent_hub.web.keys import REQUEST_ID
 from agent_hub.web.ops import Operations
 from agent_hub.web.rest import Rest
 from agent_hub.web.roster import Roster
 from agent_hub.web.routes import add_routes, api_routes, operation_routes
 from agent_hub.web.websocket import WebSockets
+from mcp_bridge.mounting import PATHS, Mounting
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +57,8 @@ def create_app(
     )
     hosts = LOCAL_HOSTS if settings.is_loopback else None
     gate = Gate(hub, metrics, hosts=hosts, origins=settings.cors_origin)
-    rest = Rest(hub, gate, Bodies(clock), Attendance(clock))
+    bodies = Bodies(clock)
+    rest = Rest(hub, gate, bodies, Attendance(clock))
     operations = Operations(hub, lambda accept: metrics.scrape(hub, accept), __version__)
     roster = Roster(clock, metrics)
     hub.on_presence = roster.announce
@@ -66,7 +69,25 @@ def create_app(
     add_routes(app, gate, routes, operations, WebSockets(hub, clock, metrics, roster))
     app.cleanup_ctx.append(_lifetime(hub, roster))
     app.on_shutdown.append(_drain)
+    _mount_mcp(app, hub, clock, gate, bodies)
     return app
+
+
+def _mount_mcp(app: web.Application, hub: Hub, clock: Clock, gate: Gate, bodies: Bodies) -> None:
+    mounting = Mounting(
+        hub,
+        clock,
+        version=__version__,
+        max_body_bytes=MAX_BODY_BYTES,
+        read_body=bodies.read,
+        request_id=lambda request: request[REQUEST_ID],
+        on_head=gate.finish,
+    )
+    for path in PATHS:
+        app.router.add_post(path, mounting.post)
+        gate.shorten("POST", path, mounting.post)
+    app.cleanup_ctx.append(mounting.lifetime)
+    app.on_shutdown.append(mounting.end_streams)
 
 
 def _backend(settings: Settings, clock: Clock) -> QueueBackend:
