@@ -21,7 +21,7 @@ from agent_hub.web.stream import Stream
 MAX_FRAME_BYTES = 320 * 1024
 WRITE_AHEAD_BYTES = 256 * 1024
 CLOSE_SECONDS = 2.0
-USER_TIMEOUT_MS = 30_000
+USER_TIMEOUT_MS = 90_000
 
 
 class SocketQuery(Struct, forbid_unknown_fields=True):
@@ -85,7 +85,10 @@ class WebSockets:
 
 
 def _let_the_kernel_give_up(request: web.Request) -> None:
-    """Unacknowledged bytes for 30 s mean that nobody is there; TCP alone would try for minutes."""
+    """Bytes that nobody took for 90 s mean that nobody is there; TCP alone would try for minutes.
+
+    Not sooner: the kernel counts a reader that only thinks, its own buffer full, the same way.
+    """
     transport = request.transport
     connection = None if transport is None else transport.get_extra_info("socket")
     option = getattr(sockets, "TCP_USER_TIMEOUT", None)

@@ -7,6 +7,7 @@ import json
 import random
 from collections import Counter
 
+import pytest
 from aiohttp import ClientSession, TCPConnector
 
 from tests.acceptance.leaping import LeapingClock
@@ -178,3 +179,13 @@ async def test_a_reader_that_thinks_for_40_s_loses_neither_connection_nor_messag
         assert [message["text"] for message in read] == texts
         assert {message["attempt"] for message in read} == {1}
         assert hub.hub.open_subscriptions == 1
+
+
+@pytest.mark.slow
+async def test_nor_does_it_when_the_kernel_holds_what_it_does_not_read() -> None:
+    texts = [f"{number} {'x' * 5_000}" for number in range(64)]
+    async with running_hub() as hub, upgraded(hub, "thinker", buffer=4096) as line:
+        await post(hub, "thinker", *texts)
+        # Real time, as it is the kernel that counts here: a full receive buffer is not a dead peer.
+        await asyncio.sleep(40)
+        assert [json.loads(await line.text())["text"] for _ in texts] == texts
