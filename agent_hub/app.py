@@ -84,8 +84,7 @@ def _mount_mcp(app: web.Application, hub: Hub, clock: Clock, gate: Gate, bodies:
         on_head=gate.finish,
     )
     for path in PATHS:
-        app.router.add_post(path, mounting.post)
-        gate.shorten("POST", path, mounting.post)
+        gate.add(app.router, "POST", path, mounting.post)
     app.cleanup_ctx.append(mounting.lifetime)
     app.on_shutdown.append(mounting.end_streams)
 

@@ -191,7 +191,8 @@ class QueueBackend(ABC):
     - A refusal (an exception from `core.errors`) changed nothing. BackendUnavailable may be
       raised by every call; a `send` that raised it may have been accepted, and is settled by
       retrying it with the same message id.
-    - A wake-up is a hint: it may come too often, and a lost one only delays.
+    - A wake-up is a hint: it may come too often, and a lost one only delays. After the store was
+      away, every reader is woken.
 
     Times in results are wall time of the store; spans in parameters are seconds.
     """

@@ -7,6 +7,7 @@ from itertools import count
 
 from agent_hub.core.asking import Question
 from agent_hub.core.clock import Clock
+from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.message import Cursor, Delivery
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.queue_backend import Acked, QueueBackend
@@ -95,7 +96,7 @@ class Subscription:
             return self._take_again()
         while await self._wakeup.wait():
             self._metrics.woken("hint")
-            deliveries = await self._lease()
+            deliveries = await self._lease_when_possible()
             if deliveries:
                 # One batch is bounded in bytes: there may be more at once.
                 self._wakeup.wake()
@@ -114,6 +115,13 @@ class Subscription:
             again.append(delivery)
         del self._again[: len(again)]
         return again
+
+    async def _lease_when_possible(self) -> list[Delivery]:
+        """A store that is away wakes its readers when it is back: until then there is nothing."""
+        try:
+            return await self._lease()
+        except BackendUnavailable:
+            return []
 
     async def _lease(self) -> list[Delivery]:
         credit = self._credit - len(self._in_flight)
@@ -157,10 +165,18 @@ class Subscription:
         return self._receipt_number
 
     async def confirm(self, number: int) -> None:
-        """The reader proved that it read all that this number covers."""
+        """The reader proved that it read all that this number covers.
+
+        Raises BackendUnavailable, and will then ask for another proof.
+        """
         covered = self._covers.pop(number, None)
-        if covered is not None:
+        if covered is None:
+            return
+        try:
             await self._ack(covered, "auto")
+        except BackendUnavailable:
+            self._uncovered = covered + self._uncovered
+            raise
 
     # --- the reader's own acks ------------------------------------------------------------
 

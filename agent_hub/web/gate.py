@@ -100,9 +100,25 @@ class Gate:
 
         return gated
 
-    def shorten(self, method: str, path: str, handler: Handler) -> None:
-        """Call `handler` for exactly this path, past the router (which must know it too)."""
-        self._exact[method, path] = handler
+    def add(self, router: web.UrlDispatcher, method: str, path: str, handler: Handler) -> None:
+        """Put a handler on the router, so that it answers nobody who did not pass this gate.
+
+        A path without parameters is also called past the router.
+        """
+        router.add_route(method, path, self._only_gated(handler))
+        if method == "GET":
+            router.add_route("HEAD", path, self._only_gated(handler))
+        if "{" not in path:
+            self._exact[method, path] = handler
+
+    def _only_gated(self, handler: Handler) -> Handler:
+        """The gate is where the server is made; an application served otherwise has it here."""
+        gated = self.before(handler)
+
+        async def checked(request: web.Request) -> web.StreamResponse:
+            return await (handler if REQUEST_ID in request else gated)(request)
+
+        return checked
 
     def finish(self, request: web.Request, reply: Headers) -> None:
         """Add the headers that every answer carries; also for a handler that writes by itself."""

@@ -202,14 +202,9 @@ def add_routes(
     websockets: WebSockets,
 ) -> None:
     """Put everything on the router."""
-    for route in documented:
-        if route.method == "GET":
-            app.router.add_get(route.path, route.handler)  # and HEAD
-        else:
-            app.router.add_route(route.method, route.path, route.handler)
-        if "{" not in route.path:
-            gate.shorten(route.method, route.path, route.handler)
     document = Document(documented, operations.version)
-    app.router.add_get(f"{API}/openapi.json", document.show)
-    app.router.add_get("/", operations.page)
-    app.router.add_get("/ws/{agent_id}", websockets.open)
+    for route in documented:
+        gate.add(app.router, route.method, route.path, route.handler)
+    gate.add(app.router, "GET", f"{API}/openapi.json", document.show)
+    gate.add(app.router, "GET", "/", operations.page)
+    gate.add(app.router, "GET", "/ws/{agent_id}", websockets.open)

@@ -175,6 +175,8 @@ class Stream:
             except ConnectionError:
                 self._hang_up()
                 return
+            except HubError as error:  # the store is away: this receipt is lost, another comes
+                log.warning("receipt failed: %s", error.detail, extra={"agent": self.agent_id})
 
     def _learn_why(self, received: WSMessage) -> None:
         """aiohttp's own close code is 1000 for whatever the hub closed with."""
