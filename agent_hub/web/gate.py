@@ -36,6 +36,8 @@ CORS_HEADERS = (
 CORS_EXPOSED = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, Idempotency-Replayed"
 CORS_SECONDS = "600"
 REMEMBERED_HOSTS = 100
+SWITCHED = 101
+"""A socket lives for hours: its time is no duration of a request."""
 TURNED_AWAY = "turned away"
 """The route, in the metrics, of what never reached the router."""
 
@@ -95,7 +97,8 @@ class Gate:
                 route = path if handler else _route(request)
             if isinstance(response, Reply) and not response.prepared:
                 self.finish(request, response)
-            self._metrics.request(method, route, response.status, perf_counter() - started)
+            if response.status != SWITCHED:
+                self._metrics.request(method, route, response.status, perf_counter() - started)
             return response
 
         return gated

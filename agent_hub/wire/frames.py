@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from agent_hub.core.agent import Status
 from agent_hub.core.bounds import HEARTBEAT_SECONDS
 from agent_hub.core.errors import Invalid
 from agent_hub.core.message import HUB, Cursor, Draft
 from agent_hub.core.presence import PresenceEvent
 from agent_hub.core.queue_backend import Wait
 from agent_hub.core.subscription import Subscription
-from agent_hub.wire.agents import AgentView, views
 from agent_hub.wire.messages import (
     BroadcastAnswer,
     MessageView,
@@ -22,6 +22,8 @@ from agent_hub.wire.messages import (
     view,
 )
 from agent_hub.wire.problems import Problem
+
+MAX_NEWS = 500
 
 
 class ClientFrame(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -132,12 +134,22 @@ class NoticeFrame(Struct, kw_only=True, tag="hub.notice", tag_field="type"):
     reconnect_after_ms: int
 
 
+class AgentNews(Struct):
+    """An agent in a presence frame: no more than fits into one frame many times over."""
+
+    agent_id: str
+    session_id: str | None
+    name: str | None
+    status: Status
+
+
 class PresenceFrame(Struct, kw_only=True):
-    """Who came, went, or changed its status."""
+    """Who came, went, or changed its status: `total` agents, MAX_NEWS of them by name."""
 
     type: str
     sender: str = msgspec.field(name="from", default=HUB)
-    agents: list[AgentView]
+    agents: list[AgentNews]
+    total: int
 
 
 def welcome(subscription: Subscription, durability: str) -> Welcome:
@@ -184,7 +196,11 @@ def shutdown_notice(reconnect_after_ms: int) -> bytes:
 
 
 def presence(event: PresenceEvent) -> bytes:
-    return encode(PresenceFrame(type=event.kind, agents=views(event.agents)))
+    news = [
+        AgentNews(agent.agent_id, agent.session_id, agent.name, status)
+        for agent, status in event.agents[:MAX_NEWS]
+    ]
+    return encode(PresenceFrame(type=event.kind, agents=news, total=len(event.agents)))
 
 
 def _given(ref: Raw | UnsetType) -> Raw | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent_hub.web import roster
+from agent_hub.wire.frames import MAX_NEWS
 from tests.clock import ManualClock
 from tests.server import RunningHub, running_hub
 from tests.web.peer import Frame, Peer, connected, until
@@ -31,14 +32,27 @@ def names(frame: Frame) -> list[str]:
     return [agent["agent_id"] for agent in frame["agents"]]
 
 
-async def test_a_newcomer_is_announced_as_the_list_of_agents_shows_it(clock: ManualClock) -> None:
+async def test_a_newcomer_is_announced_by_id_name_and_status(clock: ManualClock) -> None:
     async with running_hub(clock=clock) as hub, connected(hub, "alpha", events=None) as alpha:
         assert await told(alpha, clock) == []
         await register(hub, "beta")
         [joined] = await told(alpha, clock)
-        async with hub.session.get("/api/v1/agents/beta") as response:
-            assert joined["agents"] == [await response.json()]
-    assert (joined["type"], joined["from"]) == ("agent.joined", "hub")
+    assert joined == {
+        "type": "agent.joined",
+        "from": "hub",
+        "agents": [{"agent_id": "beta", "session_id": None, "name": None, "status": "active"}],
+        "total": 1,
+    }
+
+
+async def test_a_storm_of_newcomers_is_counted_in_full_and_named_in_part(
+    clock: ManualClock,
+) -> None:
+    async with running_hub(clock=clock) as hub, connected(hub, "alpha", events=None) as alpha:
+        for number in range(MAX_NEWS + 1):
+            await register(hub, f"agent-{number}")
+        [joined] = await told(alpha, clock)
+    assert (len(joined["agents"]), joined["total"]) == (MAX_NEWS, MAX_NEWS + 1)
 
 
 async def test_changes_of_a_quarter_second_come_in_one_frame_of_each_kind(
