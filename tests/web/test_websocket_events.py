@@ -49,6 +49,7 @@ async def test_a_storm_of_newcomers_is_counted_in_full_and_named_in_part(
     clock: ManualClock,
 ) -> None:
     async with running_hub(clock=clock) as hub, connected(hub, "alpha", events=None) as alpha:
+        await told(alpha, clock)  # its own coming
         for number in range(MAX_NEWS + 1):
             await register(hub, f"agent-{number}")
         [joined] = await told(alpha, clock)
