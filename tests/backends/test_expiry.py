@@ -109,6 +109,20 @@ async def test_what_returned_in_time_expires_at_its_time(
     assert (standing.state, standing.attempts) == (State.EXPIRED, 1)
 
 
+async def test_what_was_in_hand_when_others_expired_expires_at_its_time(
+    backend: QueueBackend, clock: ManualClock
+) -> None:
+    [receipt] = await send(backend, "a", ttl=20)
+    await take(backend, lease_id="mine")
+    await send(backend, "b", ttl=5)
+    await clock.advance(5)
+    await backend.sweep()
+    await backend.release("alpha", "mine", None, failure=False)
+    await clock.advance(15)
+    assert await take(backend) == []
+    assert await state_of(backend, receipt.message_id) is State.EXPIRED
+
+
 # --- kept ---------------------------------------------------------------------------------
 
 
@@ -206,6 +220,15 @@ async def test_the_last_acked_are_kept_and_not_the_newest(open_backend: OpenBack
     assert (await backend.kept("alpha", receipts[1].cursor, 10)).recovered
 
 
+async def test_what_is_no_longer_kept_stays_a_gap(open_backend: OpenBackend) -> None:
+    backend = await open_backend(Limits(kept_messages=1))
+    receipts = await send(backend, "1", "2", "3")
+    for receipt in reversed(receipts):
+        await backend.ack("alpha", [receipt.message_id])
+    recovered = [(await backend.kept("alpha", r.cursor, 10)).recovered for r in receipts]
+    assert recovered == [False, False, True]
+
+
 async def test_a_kept_message_goes_at_its_expiry(backend: QueueBackend, clock: ManualClock) -> None:
     receipts = [*await send(backend, "1", ttl=10), *await send(backend, "2", ttl=20)]
     start = Cursor(receipts[0].epoch, 0)
@@ -220,6 +243,8 @@ async def test_a_kept_message_goes_at_its_expiry(backend: QueueBackend, clock: M
     assert await state_of(backend, receipts[0].message_id) is State.ACKED
     assert (await backend.totals()).acked == 2
     await balance(backend)
+    await clock.advance(10)
+    assert (await backend.kept("alpha", start, 10)).deliveries == []
 
 
 async def test_a_message_acked_after_its_time_is_not_kept(
@@ -295,6 +320,20 @@ async def test_where_a_message_ended_is_remembered_for_an_hour(
     assert standing.expires_at == ended_at
     await clock.advance(1)
     assert await backend.standings("beta", receipt.message_id) == []
+
+
+async def test_where_a_message_ended_in_hand_is_remembered_for_an_hour(
+    backend: QueueBackend, clock: ManualClock
+) -> None:
+    [receipt] = await send(backend, "a", ttl=10)
+    await take(backend, lease_id="mine")
+    await clock.advance(20)
+    await backend.sweep()
+    await backend.release("alpha", "mine", None, failure=False)
+    await clock.advance(3_599)
+    assert await state_of(backend, receipt.message_id, "beta") is State.EXPIRED
+    await clock.advance(1)
+    assert await state_of(backend, receipt.message_id, "beta") is None
 
 
 async def test_where_the_last_200_messages_ended_is_remembered(

@@ -118,6 +118,21 @@ async def test_the_newest_10000_keys_of_a_sender_are_known(backend: QueueBackend
     assert await backend.claim("beta", "k0", b"", "m_new") == "m_new"
 
 
+async def test_a_key_used_anew_is_among_the_newest(
+    open_backend: OpenBackend, clock: ManualClock
+) -> None:
+    backend = await open_backend(Limits(idempotency_keys_per_sender=2))
+    await backend.send(letter("x", key="first"))
+    await clock.advance(300)
+    await backend.send(letter("x", key="second"))
+    await clock.advance(300)
+    await backend.send(letter("y", key="first"))
+    await backend.send(letter("x", key="third"))
+    assert (await backend.send(letter("y", key="first"))).replayed
+    assert (await backend.send(letter("x", key="third"))).replayed
+    assert not (await backend.send(letter("z", key="second"))).replayed
+
+
 async def test_the_keys_of_one_sender_push_out_those_of_no_other(
     open_backend: OpenBackend,
 ) -> None:

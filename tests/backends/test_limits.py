@@ -241,6 +241,19 @@ async def test_10000_unregistered_inboxes_are_the_default(backend: QueueBackend)
     assert refused.value.code == "too_many_inboxes"
 
 
+async def test_an_inbox_of_nobody_that_went_makes_room_for_another(
+    open_backend: OpenBackend, clock: ManualClock
+) -> None:
+    backend = await open_backend(Limits(unregistered_inboxes=1))
+    await send(backend, "x", to="one", ttl=1)
+    for _ in range(3):
+        await clock.advance(300)
+        await backend.sweep()
+    await send(backend, "x", to="two")
+    with pytest.raises(TooManyInboxes):
+        await send(backend, "x", to="one")
+
+
 async def test_an_agent_that_leaves_its_inbox_behind_counts_again(
     open_backend: OpenBackend,
 ) -> None:

@@ -173,6 +173,8 @@ async def test_a_late_ack_counts(backend: QueueBackend) -> None:
     await backend.release("alpha", "one", None, failure=False)
     assert len(await backend.ack("alpha", [receipt.message_id])) == 1
     assert await take(backend) == []
+    [standing] = await backend.standings("alpha", receipt.message_id)
+    assert (standing.state, standing.attempts) == (State.ACKED, 1)
 
 
 async def test_a_late_ack_counts_when_another_reader_holds_the_message(
