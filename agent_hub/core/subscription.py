@@ -195,8 +195,14 @@ class Subscription:
         for message_id in message_ids if self._questions else ():
             await self._close_question(message_id, taken=True)
 
-    def adopt(self, answer: Delivery, question: Question) -> None:
-        """Take an answer that was written to this stream as one more delivery in flight."""
+    async def adopt(self, answer: Delivery, question: Question) -> None:
+        """Take an answer that was written to this stream as one more delivery in flight.
+
+        On a stream that closed meanwhile nobody will ack it: it is given back.
+        """
+        if self._closed:
+            await question.close()
+            return
         message_id = answer.message.id
         self._in_flight[message_id] = question.question_id
         self._questions[message_id] = question

@@ -258,7 +258,7 @@ class Stream:
             await self._write(frames.reply(question.question_id, wait, position, ref))
             self._questions.discard(question)
             if wait.delivery is not None and not wait.settled:
-                self._subscription.adopt(wait.delivery, question)
+                await self._subscription.adopt(wait.delivery, question)
                 await self._ask_for_receipt()
             else:
                 question.taken = True

@@ -430,7 +430,7 @@ async def answer_on(hub: Hub, stream: Subscription) -> Delivery:
     wait = await question.answered()
     assert wait.state is WaitState.REPLIED
     assert wait.delivery is not None
-    stream.adopt(wait.delivery, question)
+    await stream.adopt(wait.delivery, question)
     return wait.delivery
 
 
@@ -446,6 +446,14 @@ async def test_an_answer_is_acked_by_the_receipt_that_covers_it(
     assert (stream.in_flight, hub.open_waits) == (0, 0)
     assert metrics.counts["wait replied"] == 1
     assert metrics.counts["acked auto"] == 1
+
+
+async def test_an_answer_to_a_stream_that_closed_meanwhile_is_ready_again(hub: Hub) -> None:
+    stream = await open_stream(hub)
+    await stream.close()
+    answer = await answer_on(hub, stream)
+    assert await state_of(hub, answer) is State.READY
+    assert hub.open_waits == 0
 
 
 async def test_an_answer_is_acked_by_hand(hub: Hub) -> None:
