@@ -1,0 +1,171 @@
+"""What the five tools are and say, and how they refuse."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from mcp.shared.exceptions import MCPError
+
+from tests.clock import ManualClock
+from tests.mcp.door import Ide, ide
+from tests.server import RunningHub, running_hub
+from tests.web.caller import Caller
+
+NAMES = [
+    "checkin_client",
+    "send_message",
+    "send_message_and_wait",
+    "get_messages",
+    "get_my_identity",
+]
+
+
+async def listed(one: Ide) -> list[dict[str, Any]]:
+    tools = (await one.client.list_tools()).tools
+    return [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
+
+
+async def test_there_are_five_tools_with_their_parameters(alpha: Ide) -> None:
+    tools = await listed(alpha)
+    assert [tool["name"] for tool in tools] == NAMES
+    assert [list(tool["inputSchema"]["properties"]) for tool in tools] == [
+        ["client_id", "name", "capabilities"],
+        ["sender_id", "recipient_id", "message", "reply_to", "ttl", "idempotency_key"],
+        ["sender_id", "recipient_id", "message", "timeout", "reply_to", "idempotency_key"],
+        ["client_id", "since", "wait"],
+        [],
+    ]
+
+
+async def test_their_schemas_are_small_enough_for_a_models_context(alpha: Ide) -> None:
+    def size(*keys: str) -> int:
+        shown = ({key: tool[key] for key in keys} for tool in tools)
+        return sum(len(json.dumps(one, separators=(",", ":")).encode()) for one in shown)
+
+    tools = await listed(alpha)
+    assert size("name", "description", "inputSchema") < 4_500
+    assert size("outputSchema") < 3_000
+
+
+async def test_each_tool_says_what_it_does_to_the_world(alpha: Ide) -> None:
+    hints = {tool["name"]: tool["annotations"] for tool in await listed(alpha)}
+    assert hints["get_my_identity"]["readOnlyHint"] is True
+    assert [name for name in NAMES if hints[name].get("idempotentHint")] == [
+        "checkin_client",
+        "get_my_identity",
+    ]
+    assert [name for name in NAMES if hints[name]["openWorldHint"]] == NAMES[:4]
+    assert not any(hints[name].get("destructiveHint") for name in NAMES)
+
+
+async def test_who_checks_in_is_told_who_else_is_here(rest: Caller, alpha: Ide) -> None:
+    await rest.register("beta", name="Beta\u2019s editor", capabilities=["review"])
+    told = await alpha.call(
+        "checkin_client", client_id="alpha", name="Alpha", capabilities="code, review,, code"
+    )
+    assert [peer["agent_id"] for peer in told["peers"]] == ["beta"]
+    assert (await rest.get("/api/v1/agents/alpha"))["capabilities"] == ["code", "review"]
+    text = await alpha.text("checkin_client", client_id="alpha", name="Alpha")
+    assert '- `beta` "Beta\u2019s editor", active: review' in text
+
+
+async def test_capabilities_are_cut_and_never_refused(rest: Caller, alpha: Ide) -> None:
+    given = ", ".join(f"{n}\u202e\x1b[31m" + "x" * 100 for n in range(100))
+    await alpha.call("checkin_client", client_id="alpha", name="Alpha", capabilities=given)
+    shown = (await rest.get("/api/v1/agents/alpha"))["capabilities"]
+    assert len(shown) == 64
+    assert {len(one) for one in shown} == {64}
+    assert shown[0] == "0" + "x" * 63
+
+
+async def test_a_sender_hears_whether_its_recipient_can_be_reached(
+    rest: Caller, alpha: Ide, clock: ManualClock
+) -> None:
+    async def said(to: str) -> str:
+        return await alpha.text("send_message", sender_id="alpha", recipient_id=to, message="hi")
+
+    await rest.register("beta")
+    assert "kept for 5 min until it is read. `beta` is active." in await said("beta")
+    assert "Nobody has checked in as `betta` yet" in await said("betta")
+    assert "Did you mean `beta`?" in await said("betta")
+    await clock.advance(120)
+    assert "`beta` is offline, last seen 2 min ago." in await said("beta")
+
+
+async def test_an_object_is_a_payload_and_a_number_may_stand_in_quotes(
+    rest: Caller, alpha: Ide
+) -> None:
+    await alpha.send("alpha", "beta", {"type": "task_proposal", "task": "review"}, ttl="60")  # type: ignore[arg-type]
+    [message] = (await rest.receive("beta"))["messages"]
+    assert (message["type"], message["payload"]["task"]) == ("task_proposal", "review")
+
+
+async def test_a_retry_with_the_same_key_is_accepted_once(rest: Caller, alpha: Ide) -> None:
+    first = await alpha.send("alpha", "beta", idempotency_key="k1")
+    again = await alpha.send("alpha", "beta", idempotency_key="k1")
+    assert again["message_id"] == first["message_id"]
+    assert (await rest.look("beta"))["total"] == 1
+
+
+async def test_every_result_says_when_mail_waits(rest: Caller, alpha: Ide) -> None:
+    await rest.send("gamma", "alpha")
+    await rest.send("gamma", "alpha")
+    text = await alpha.text("send_message", sender_id="alpha", recipient_id="beta", message="hi")
+    assert text.endswith("\n\n2 unread messages from gamma: call get_messages.")
+
+
+async def test_who_asks_who_it_is_is_sent_to_the_file(served: RunningHub, alpha: Ide) -> None:
+    told = await alpha.call("get_my_identity")
+    assert told["file"] == "mcp_recipients.json"
+    assert told["example"]["server_info"]["url"] == f"{served.url}/mcp/"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pointer"),
+    [
+        ({"recipient_id": "beta", "message": "hi"}, "/sender_id"),
+        ({"sender_id": "no spaces", "recipient_id": "beta", "message": "hi"}, "/sender_id"),
+        ({"sender_id": "alpha", "recipient_id": "hub", "message": "hi"}, "/recipient_id"),
+        ({"sender_id": "alpha", "recipient_id": "beta", "message": 1}, "/message"),
+        ({"sender_id": "alpha", "recipient_id": "beta", "message": "", "ttl": -1}, "/ttl"),
+        ({"sender_id": "alpha", "recipient_id": "beta", "message": "", "mood": 1}, "/mood"),
+        (
+            {"sender_id": "alpha", "recipient_id": "beta", "message": "", "reply_to": "that"},
+            "/reply_to",
+        ),
+    ],
+)
+async def test_what_a_model_gets_wrong_is_named_in_its_own_words(
+    alpha: Ide, arguments: dict[str, Any], pointer: str
+) -> None:
+    told = await alpha.refused("send_message", **arguments)
+    assert (told["code"], told["status"], told["retryable"]) == ("invalid", 422, False)
+    assert [fault["pointer"] for fault in told["errors"]] == [pointer]
+    assert told["request_id"]
+
+
+async def test_a_content_that_is_too_large_is_refused(alpha: Ide) -> None:
+    told = await alpha.refused(
+        "send_message", sender_id="alpha", recipient_id="beta", message="x" * 300_000
+    )
+    assert told["code"] == "content_too_large"
+
+
+async def test_a_sixth_tool_is_a_protocol_error(alpha: Ide) -> None:
+    with pytest.raises(MCPError, match="Unknown tool: delete_everything"):
+        await alpha.result("delete_everything")
+
+
+async def test_tool_calls_draw_on_the_same_limit_as_every_door(
+    clock: ManualClock, era: str
+) -> None:
+    async with running_hub(clock=clock, rate_limit=1, rate_burst=3) as hub, ide(hub, era) as alpha:
+        rest = Caller(hub.session)
+        await alpha.send("alpha", "beta")
+        await rest.send("alpha", "beta")
+        await alpha.read("alpha")
+        told = await alpha.refused("get_messages", client_id="alpha")
+        assert (told["code"], told["retryable"], told["retry_after"]) == ("rate_limited", True, 1.0)
+        assert (await rest.look("beta"))["total"] == 2
