@@ -67,10 +67,10 @@ def query(request: web.Request, shape: type[_T]) -> _T:
 
 def convert_query(given: Mapping[str, str], shape: type[_T]) -> _T:
     """Text values as a type: each may stand once, and no other may stand there."""
-    names = [name for name, _ in given.items()]  # a multi-dict's keys tell each name once
-    for name in names:
-        if names.count(name) > 1:
-            raise Invalid.at(f"?{name}", "given twice")
+    # a multi-dict's keys tell each name once
+    twice = strict_json.first_twice(name for name, _ in given.items())
+    if twice is not None:
+        raise Invalid.at(f"?{twice}", "given twice")
     try:
         return msgspec.convert(dict(given), shape, strict=False)
     except msgspec.ValidationError as error:

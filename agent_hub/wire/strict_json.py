@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -16,10 +17,10 @@ import msgspec
 from agent_hub.core.errors import Fault, Invalid, MalformedJson
 
 MAX_DEPTH = 32
+MAX_SHOWN = 64
+"""So many characters of a name that somebody else chose are repeated to them."""
 
 _T = TypeVar("_T")
-_PATH = re.compile(r" - at `\$(?P<path>.*)`$")
-_FIELD = re.compile(r"(?:unknown|required) field `(?P<name>.*)`")
 _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d*|\.\.\.)\]")
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -27,10 +28,19 @@ _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedJson(f"the key {twice[:64]!r} stands twice in one object")
+        twice = first_twice(name for name, _ in pairs)
+        raise MalformedJson(f"the key {(twice or '')[:MAX_SHOWN]!r} stands twice in one object")
     return found
+
+
+def first_twice(names: Iterable[str]) -> str | None:
+    """The first name that stood before; None when each stands once."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -101,18 +111,26 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
 
 
 def fault_of(complaint: str) -> Fault:
-    """msgspec says where in its own path syntax; callers get a JSON Pointer."""
-    pointer = ""
-    at = _PATH.search(complaint)
-    if at is not None:
-        complaint = complaint[: at.start()]
-        steps = _STEP.finditer(at["path"])
-        pointer = "".join(f"/{step['name'] or step['index']}" for step in steps)
-    field = _FIELD.search(complaint)
-    if field is not None:
-        pointer += "/" + field["name"].replace("~", "~0").replace("/", "~1")
-    detail = complaint[0].lower() + complaint[1:]
-    return Fault(pointer, detail)
+    """msgspec says where in its own path syntax; callers get a JSON Pointer.
+
+    The complaint repeats the name of an unknown field, whatever that is and however long: so it
+    is parted at fixed words, which no name can make slow, and the name is cut.
+    """
+    said, at, path = complaint.rpartition(" - at `$")
+    if not at:
+        said, path = complaint, ""
+    steps = _STEP.finditer(path.removesuffix("`"))
+    pointer = "".join(f"/{step['name'] or step['index']}" for step in steps)
+    opening, field, name = said.partition(" field `")
+    if field and name.endswith("`"):
+        name = _shown(name.removesuffix("`"))
+        said = f"{opening}{field}{name}`"
+        pointer += "/" + name.replace("~", "~0").replace("/", "~1")
+    return Fault(pointer, said[:1].lower() + said[1:])
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}…"
 
 
 def compact(raw: bytes) -> bytes:

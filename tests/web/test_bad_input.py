@@ -6,6 +6,7 @@ import gzip
 import json
 import tracemalloc
 from collections.abc import AsyncIterator
+from time import process_time
 from typing import Any
 
 import pytest
@@ -105,6 +106,44 @@ async def test_no_detail_speaks_of_the_hubs_insides(rest: Caller) -> None:
         told = await rest.call("POST", MESSAGES, body, status=400)
         for word in ("sys.", "Traceback", ".py", "object at", "agent_hub"):
             assert word not in told["detail"]
+
+
+LARGE = 256 * 1024
+AT_ONCE = 1.0
+"""Seconds of the processor, which everybody waits for; milliseconds are right."""
+
+
+def many_keys() -> bytes:
+    """Of which only the last two are the same."""
+    keys = ",".join(f'"{number}":0' for number in range(LARGE // 10))
+    return f'{{{keys},"last":0,"last":0}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (many_keys(), 400),
+        (json.dumps({" - at `$" * (LARGE // 8) + "\n": 0}).encode(), 422),
+        (json.dumps({"unknown field `" * (LARGE // 15) + "\n": 0}).encode(), 422),
+    ],
+    ids=["many keys", "paths", "fields"],
+)
+async def test_no_body_keeps_the_hub_busy_while_others_wait(
+    rest: Caller, body: bytes, status: int
+) -> None:
+    started = process_time()
+    await rest.call("POST", MESSAGES, body, status=status)
+    assert process_time() - started < AT_ONCE
+
+
+@pytest.mark.parametrize("name", ["x" * LARGE, "two\nlines", "`"])
+async def test_an_unknown_field_is_named_whatever_it_is_called_but_not_at_length(
+    rest: Caller, name: str
+) -> None:
+    told = await rest.call("POST", MESSAGES, json.dumps({name: 0}).encode(), status=422)
+    (fault,) = told["errors"]
+    assert len(told["detail"]) < 300
+    assert fault["pointer"] == f"/{name}" or fault["pointer"] == f"/{name[:64]}…"
 
 
 async def test_an_empty_body_is_an_empty_object(rest: Caller) -> None:
