@@ -28,6 +28,8 @@ from agent_hub.web.reply import JSON, Reply
 log = logging.getLogger(__name__)
 
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+FOREIGN_SITES = frozenset({"cross-site", "same-site"})
+"""Another port of this machine is the same site, but another origin."""
 CORS_METHODS = "GET, POST, DELETE"
 CORS_HEADERS = (
     "Content-Type, Idempotency-Key, X-Request-Id, traceparent, Authorization, "
@@ -168,11 +170,15 @@ class Gate:
 
     def _check_host(self, request: web.Request) -> None:
         """A web page cannot choose its Host: a name that is not ours was rebound to us."""
-        host = request.headers.get("Host", "")
+        # What a target names itself counts before the header (RFC 9112, 3.2.2).
+        named = "" if request.raw_path.startswith("/") else request.rel_url.authority
+        host = named or request.headers.get("Host", "")
         if host not in self._welcome_hosts:
             self._welcome(host)
         origin = request.headers.get("Origin")
-        if origin is not None and not self._is_allowed(origin.lower(), request, host):
+        if origin is None:
+            _check_site(request)
+        elif not self._is_allowed(origin.lower(), request, host):
             raise WrongOrigin("web pages of that origin may not call this hub; see --cors-origin")
 
     def _welcome(self, host: str) -> None:
@@ -204,6 +210,18 @@ class Gate:
         if origin is not None and origin.lower() in self._origins:
             reply.add("Access-Control-Allow-Origin", origin)
             reply.add("Access-Control-Expose-Headers", CORS_EXPOSED)
+
+
+def _check_site(request: web.Request) -> None:
+    """An image or a script of a foreign page is fetched without an Origin, but says this.
+
+    The page does not see the answer, but it would cost an agent its rate and tell, by the time it
+    takes, that mail came. A link to the hub's own page may stand anywhere.
+    """
+    if request.headers.get("Sec-Fetch-Site") in FOREIGN_SITES and not (
+        request.path == "/" and request.headers.get("Sec-Fetch-Dest") == "document"
+    ):
+        raise WrongOrigin("web pages of other origins may not call this hub; see --cors-origin")
 
 
 def _check_content_type(request: web.Request) -> None:

@@ -76,6 +76,40 @@ async def test_a_foreign_page_is_refused_on_every_route(
     assert served.hub.registered_agents == 0
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_an_image_in_a_foreign_page_is_refused_on_every_route(
+    served: RunningHub, site: str
+) -> None:
+    embedded = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+    for method, path in CALLS:
+        answer = await call(served, method, path, headers={**headers_for(path), **embedded})
+        assert answer.status == 403, (method, path)
+        if method != "HEAD":
+            assert answer.json()["code"] == "wrong_origin"
+    assert served.hub.open_subscriptions == 0
+
+
+async def test_a_link_in_a_foreign_page_opens_the_hubs_page_and_nothing_else(
+    served: RunningHub,
+) -> None:
+    followed = {
+        "Sec-Fetch-Site": "cross-site",
+        "Sec-Fetch-Mode": "navigate",
+        "Sec-Fetch-Dest": "document",
+    }
+    assert (await call(served, "GET", "/", headers=followed)).status == 200
+    framed = {**followed, "Sec-Fetch-Dest": "iframe"}
+    assert (await call(served, "GET", "/", headers=framed)).status == 403
+    look = f"{MESSAGES}?agent_id=known"
+    assert (await call(served, "GET", look, headers=followed)).status == 403
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+async def test_the_own_page_and_a_typed_address_get_in(served: RunningHub, site: str) -> None:
+    answer = await call(served, "GET", "/health", headers={"Sec-Fetch-Site": site})
+    assert answer.status == 200
+
+
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
 )
@@ -121,6 +155,12 @@ async def test_the_hub_answers_to_its_own_names_and_its_own_page(
 async def test_no_other_name_is_the_hub(served: RunningHub, host: str) -> None:
     answer = await call(served, "GET", "/health", headers={"Host": host})
     assert refusal(answer) == (421, "application/problem+json", "wrong_host")
+
+
+async def test_a_name_in_the_request_target_counts_before_the_header(served: RunningHub) -> None:
+    answer = await call(served, "GET", "http://evil.example/health", headers={"Host": "localhost"})
+    assert refusal(answer) == (421, "application/problem+json", "wrong_host")
+    assert (await call(served, "GET", "http://localhost:8080/health")).status == 200
 
 
 async def test_an_agent_without_an_origin_gets_in_everywhere(served: RunningHub) -> None:
