@@ -30,6 +30,8 @@ from agent_hub.web.roster import Roster
 from agent_hub.web.routes import add_routes, api_routes, operation_routes
 from agent_hub.web.websocket import WebSockets
 from mcp_bridge.mounting import PATHS, Mounting
+from mcp_bridge.server import make_server, may_wait
+from mcp_bridge.updates import Updates
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +76,11 @@ def create_app(
 
 
 def _mount_mcp(app: web.Application, hub: Hub, clock: Clock, gate: Gate, bodies: Bodies) -> None:
+    updates = Updates(hub, clock)
     mounting = Mounting(
-        hub,
+        make_server(hub, clock, updates, __version__),
         clock,
-        version=__version__,
+        may_wait=may_wait,
         max_body_bytes=MAX_BODY_BYTES,
         read_body=bodies.read,
         request_id=lambda request: request[REQUEST_ID],
@@ -86,7 +89,7 @@ def _mount_mcp(app: web.Application, hub: Hub, clock: Clock, gate: Gate, bodies:
     for path in PATHS:
         gate.add(app.router, "POST", path, mounting.post)
     app.cleanup_ctx.append(mounting.lifetime)
-    app.on_shutdown.append(mounting.end_streams)
+    app.on_shutdown.append(updates.close)
 
 
 def _backend(settings: Settings, clock: Clock) -> QueueBackend:

@@ -15,8 +15,9 @@ log = logging.getLogger(__name__)
 
 PROGRAM = "agent-hub"
 USAGE_ERROR = 2
+MCP_URL = "http://127.0.0.1:8080/mcp"
 # Whatever else comes first belongs to `serve`, the command that may be left out.
-TOP_LEVEL = ("serve", "-h", "--help", "--version")
+TOP_LEVEL = ("serve", "stdio", "-h", "--help", "--version")
 EPILOG = (
     "Each flag is also a variable, in the environment or in .env: --message-ttl is"
     " AGENT_HUB_MESSAGE_TTL. A flag wins over the environment, the environment over .env."
@@ -35,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] not in TOP_LEVEL:
         arguments.insert(0, "serve")
     flags = vars(_parser().parse_args(arguments))
-    del flags["command"]
+    if flags.pop("command") == "stdio":
+        return stdio(flags["url"])
     return serve(flags)
 
 
@@ -53,6 +55,17 @@ def serve(flags: dict[str, Any]) -> int:
     from agent_hub.app import run
 
     return run(settings)
+
+
+def stdio(url: str) -> int:
+    """Speak MCP on stdin and stdout for the hub at `url`, until stdin ends."""
+    import asyncio
+
+    from mcp_bridge.stdio import serve as bridge
+
+    logs.configure("warning")  # on stderr: stdout is the client's
+    asyncio.run(bridge(url, __version__))
+    return 0
 
 
 def _warn_of_open_door(settings: Settings) -> None:
@@ -82,6 +95,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         parents=[serving],
         allow_abbrev=False,
+    )
+    bridge = commands.add_parser(
+        "stdio",
+        help="connect an MCP client that speaks only stdio to a running hub",
+        description="Speak MCP on stdin and stdout, and pass it on to a running hub.",
+        allow_abbrev=False,
+    )
+    bridge.add_argument(
+        "--url", default=MCP_URL, help="the hub's MCP address (default: %(default)s)"
     )
     return parser
 

@@ -48,8 +48,8 @@ class Updates:
                     watching.callback(self._leave, uri)
             return await self._streams(context, params)
 
-    def close(self) -> None:
-        """End every stream as the protocol ends them."""
+    async def close(self, app: object) -> None:
+        """End every stream as the protocol ends them, when `app` shuts down."""
         self._streams.close()
 
     def _watch(self, context: Context, uri: str) -> None:
