@@ -171,7 +171,7 @@ class Gate:
     def _check_host(self, request: web.Request) -> None:
         """A web page cannot choose its Host: a name that is not ours was rebound to us."""
         # What a target names itself counts before the header (RFC 9112, 3.2.2).
-        named = "" if request.raw_path.startswith("/") else request.rel_url.authority
+        named = "" if request.raw_path.startswith("/") else request.url.authority
         host = named or request.headers.get("Host", "")
         if host not in self._welcome_hosts:
             self._welcome(host)
