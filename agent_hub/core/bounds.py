@@ -15,6 +15,8 @@ DEFAULT_LEASE_SECONDS = 30.0
 MAX_RECEIVED = 200
 MAX_LOOKED_AT = 1_000
 RECEIVED_BYTES = 4 * 1024 * 1024
+LOOKED_AT_BYTES = 8 * 1024 * 1024
+"""As much as an inbox may owe; what is kept beside it can be six times that."""
 MAX_SETTLED_IDS = 1_000
 MAX_SHOWN_PEERS = 1_000
 MAX_KEY_CHARACTERS = 255

@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent_hub.core.admission import Admission
 from agent_hub.core.bounds import (
     DEFAULT_LEASE_SECONDS,
+    LOOKED_AT_BYTES,
     MAX_LOOKED_AT,
     MAX_READ_WAIT_SECONDS,
     MAX_RECEIVED,
@@ -82,7 +84,8 @@ class Reading:
     ) -> Page:
         """Show what is owed to an agent, and with `since` what is kept; nothing changes.
 
-        `wait` (seconds) lets an empty answer wait for something to show.
+        `wait` (seconds) lets an empty answer wait for something to show. A page holds at most
+        LOOKED_AT_BYTES of content, and one message at least.
         """
         self._check(caller, agent_id, limit, MAX_LOOKED_AT, wait, within="?")
         cursor = None if since is None else Cursor.parse(since, "?since")
@@ -94,7 +97,7 @@ class Reading:
             return page if page.deliveries else None
 
         page = await self._when_there_is(agent_id, wait, shown)
-        return page or await self._backend.look(agent_id, cursor, limit)
+        return _cut(page or await self._backend.look(agent_id, cursor, limit))
 
     async def position(self, caller: Principal, agent_id: str) -> Cursor | None:
         """The newest position of an inbox; None for one that does not exist."""
@@ -248,3 +251,14 @@ class Reading:
             max_in_flight=max_in_flight,
             since=cursor,
         )
+
+
+def _cut(page: Page) -> Page:
+    """The page as far as its content fits into one answer, which is written at once."""
+    room = LOOKED_AT_BYTES
+    for count, delivery in enumerate(page.deliveries):
+        room -= delivery.message.size
+        if room < 0 and count:
+            shown = page.deliveries[:count]
+            return replace(page, deliveries=shown, cursor=shown[-1].cursor)
+    return page

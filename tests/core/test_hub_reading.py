@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agent_hub.core.bounds import LOOKED_AT_BYTES
 from agent_hub.core.errors import BackendUnavailable, Forbidden, Invalid, NotFound
 from agent_hub.core.hub import Hub
 from agent_hub.core.principal import Principal
@@ -36,6 +37,21 @@ async def test_a_look_with_a_cursor_shows_what_is_kept_too(hub: Hub) -> None:
     assert page.recovered
     page = await hub.look(ANYONE, "alpha", since="0000:0", limit=1)
     assert (texts(page.deliveries), page.total, page.recovered) == (["a"], 3, False)
+
+
+async def test_a_look_shows_so_much_that_one_answer_holds_it(hub: Hub) -> None:
+    large = "x" * 200_000
+    fitting = LOOKED_AT_BYTES // 200_002  # with its payload, {}
+    for _ in range(2):
+        for _ in range(fitting - 5):
+            await send(hub, large)
+        await receive(hub)
+        await receive(hub)
+    first = await hub.look(ANYONE, "alpha", since="0000:0", limit=1_000)
+    assert (len(first.deliveries), first.total) == (fitting, 2 * (fitting - 5))
+    assert first.cursor == first.deliveries[-1].cursor
+    rest = await hub.look(ANYONE, "alpha", since=str(first.cursor), limit=1_000)
+    assert [d.message.seq for d in rest.deliveries] == list(range(fitting + 1, first.total + 1))
 
 
 @pytest.mark.parametrize(
