@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from time import process_time
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from agent_hub.core.hub import Hub
 from agent_hub.core.message import is_message_id, new_message_id
 from agent_hub.core.principal import Principal
 from agent_hub.core.queue_backend import QueueBackend, State
+from agent_hub.core.similar import COMPARED
 from tests.clock import ManualClock
 from tests.core.calls import (
     ANYONE,
@@ -133,6 +135,16 @@ async def test_the_answer_says_whether_the_recipient_is_there(hub: Hub, clock: M
     assert sent.similar == []
     await clock.advance(91)
     assert (await send(hub)).status is Status.OFFLINE
+
+
+async def test_a_crowd_of_similar_ids_does_not_make_sends_slow(hub: Hub) -> None:
+    await register(hub, *(f"{'worker' * 6}-{number:027}" for number in range(COMPARED)))
+    wanted = f"{'worker' * 6}-{COMPARED - 1:027}"
+    started = process_time()
+    for number in range(1, 6):
+        sent = await send(hub, to=f"{wanted[:40]}{number}{wanted[41:]}")
+        assert len(sent.similar) == 3
+    assert process_time() - started < 0.25  # seconds; comparing all closely takes more
 
 
 async def test_for_an_id_that_nobody_registered_the_answer_names_similar_ones(hub: Hub) -> None:
