@@ -23,7 +23,7 @@ from agent_hub.web.attendance import Attendance
 from agent_hub.web.bodies import MAX_BODY_BYTES, Bodies
 from agent_hub.web.connection import Runner
 from agent_hub.web.gate import LOCAL_HOSTS, Gate
-from agent_hub.web.keys import REQUEST_ID
+from agent_hub.web.keys import CALL
 from agent_hub.web.ops import Operations
 from agent_hub.web.rest import Rest
 from agent_hub.web.roster import Roster
@@ -83,7 +83,7 @@ def _mount_mcp(app: web.Application, hub: Hub, clock: Clock, gate: Gate, bodies:
         may_wait=may_wait,
         max_body_bytes=MAX_BODY_BYTES,
         read_body=bodies.read,
-        request_id=lambda request: request[REQUEST_ID],
+        request_id=lambda request: request[CALL].request_id,
         on_head=gate.finish,
     )
     for path in PATHS:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from agent_hub.core.clock import Clock
 from agent_hub.core.deadline import within
@@ -34,7 +34,7 @@ class Bodies:
 
     async def read(self, request: web.Request) -> bytes:
         """The body as it came. Raises BodyTooLarge, SlowBody, UnsupportedMediaType."""
-        if "Content-Encoding" in request.headers:
+        if hdrs.CONTENT_ENCODING in request.headers:
             raise UnsupportedMediaType("the body must not be compressed")
         content = request.content
         # What came with the head, as short bodies do, is there at once.

@@ -9,7 +9,8 @@ from itertools import count
 from secrets import token_hex
 from time import perf_counter
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import istr
 
 from agent_hub.core.errors import (
     HubError,
@@ -21,7 +22,7 @@ from agent_hub.core.errors import (
 from agent_hub.core.hub import Hub
 from agent_hub.core.metrics import Metrics
 from agent_hub.web.errors import from_aiohttp, problem_reply
-from agent_hub.web.keys import QUOTA_OF, REQUEST_ID
+from agent_hub.web.keys import CALL, Call
 from agent_hub.web.limits import Headers, add_quota
 from agent_hub.web.reply import JSON, Reply
 
@@ -42,6 +43,8 @@ SWITCHED = 101
 """A socket lives for hours: its time is no duration of a request."""
 TURNED_AWAY = "turned away"
 """The route, in the metrics, of what never reached the router."""
+
+X_REQUEST_ID = istr("X-Request-Id")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PORT = re.compile(r":\d{1,5}$")
@@ -87,15 +90,15 @@ class Gate:
 
         async def gated(request: web.Request) -> web.StreamResponse:
             started = perf_counter()
-            request_id = request[REQUEST_ID] = self._request_id(request)
+            call = request[CALL] = Call(self._request_id(request))
             method, path = request.method, request.raw_path
-            response: web.StreamResponse | None = self._turn_away(request, request_id)
+            response: web.StreamResponse | None = self._turn_away(request, call.request_id)
             route = TURNED_AWAY
             if response is None:
                 # aiohttp's application, past which this goes, answers an expectation.
-                expects = "Expect" in request.headers
+                expects = hdrs.EXPECT in request.headers
                 handler = None if expects else exact.get((method, path))
-                response = await self._answer(request, handler or application, request_id)
+                response = await self._answer(request, handler or application, call.request_id)
                 route = path if handler else _route(request)
             if isinstance(response, Reply) and not response.prepared:
                 self.finish(request, response)
@@ -121,21 +124,21 @@ class Gate:
         gated = self.before(handler)
 
         async def checked(request: web.Request) -> web.StreamResponse:
-            return await (handler if REQUEST_ID in request else gated)(request)
+            return await (handler if CALL in request else gated)(request)
 
         return checked
 
     def finish(self, request: web.Request, reply: Headers) -> None:
         """Add the headers that every answer carries; also for a handler that writes by itself."""
-        reply.add("X-Request-Id", request[REQUEST_ID])
-        quota_of = request.get(QUOTA_OF)
-        if quota_of is not None:
-            add_quota(reply, self._hub.quota(quota_of))
+        call = request[CALL]
+        reply.add("X-Request-Id", call.request_id)
+        if call.quota_of is not None:
+            add_quota(reply, self._hub.quota(call.quota_of))
         if self._origins:
             self._add_cors(request, reply)
 
     def _request_id(self, request: web.Request) -> str:
-        given = request.headers.get("X-Request-Id")
+        given = request.headers.get(X_REQUEST_ID)
         if given is not None and _REQUEST_ID.fullmatch(given):
             return given
         return f"{self._node}-{next(self._numbers):x}"
@@ -172,10 +175,10 @@ class Gate:
         """A web page cannot choose its Host: a name that is not ours was rebound to us."""
         # What a target names itself counts before the header (RFC 9112, 3.2.2).
         named = "" if request.raw_path.startswith("/") else request.url.authority
-        host = named or request.headers.get("Host", "")
+        host = named or request.headers.get(hdrs.HOST, "")
         if host not in self._welcome_hosts:
             self._welcome(host)
-        origin = request.headers.get("Origin")
+        origin = request.headers.get(hdrs.ORIGIN)
         if origin is None:
             _check_site(request)
         elif not self._is_allowed(origin.lower(), request, host):
@@ -193,7 +196,7 @@ class Gate:
 
     def _is_preflight(self, request: web.Request) -> bool:
         return (
-            request.headers.get("Origin", "").lower() in self._origins
+            request.headers.get(hdrs.ORIGIN, "").lower() in self._origins
             and "Access-Control-Request-Method" in request.headers
         )
 
@@ -206,7 +209,7 @@ class Gate:
 
     def _add_cors(self, request: web.Request, reply: Headers) -> None:
         reply.add("Vary", "Origin")
-        origin = request.headers.get("Origin")
+        origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None and origin.lower() in self._origins:
             reply.add("Access-Control-Allow-Origin", origin)
             reply.add("Access-Control-Expose-Headers", CORS_EXPOSED)
@@ -226,7 +229,7 @@ def _check_site(request: web.Request) -> None:
 
 def _check_content_type(request: web.Request) -> None:
     """Only JSON comes in: a page can post a form or plain text anywhere, but not JSON."""
-    if request.headers.get("Content-Type") == JSON or not request.body_exists:
+    if request.headers.get(hdrs.CONTENT_TYPE) == JSON or not request.body_exists:
         return
     if request.content_type != JSON:
         raise UnsupportedMediaType(f"send the body as {JSON}")

@@ -1,9 +1,16 @@
-"""Where a request keeps what belongs to it."""
+"""What belongs to one request, and where the request keeps it."""
 
 from __future__ import annotations
 
 from aiohttp import web
+from msgspec import Struct
 
-REQUEST_ID = web.RequestKey("request_id", str)
-QUOTA_OF = web.RequestKey("quota_of", str)
-"""Whose token bucket this request counts against: an agent id or an address."""
+
+class Call(Struct):
+    """`quota_of` is whose token bucket it counts against: an agent id or an address."""
+
+    request_id: str
+    quota_of: str | None = None
+
+
+CALL = web.RequestKey("call", Call)

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
+from multidict import istr
 
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.bounds import MAX_LOOKED_AT
@@ -17,11 +18,14 @@ from agent_hub.core.sending import Broadcast, Sent
 from agent_hub.web.attendance import Attendance
 from agent_hub.web.bodies import Bodies, query
 from agent_hub.web.gate import Gate
-from agent_hub.web.keys import QUOTA_OF
+from agent_hub.web.keys import CALL
 from agent_hub.web.reply import Reply
 from agent_hub.wire import agents, inboxes, messages
 
 encode = msgspec.json.Encoder().encode
+
+IDEMPOTENCY_KEY = istr("Idempotency-Key")
+TRACEPARENT = istr("traceparent")
 
 
 class AgentsQuery(Struct, forbid_unknown_fields=True):
@@ -72,21 +76,21 @@ class Rest:
     async def register(self, request: web.Request) -> Reply:
         """201 for a new agent, 200 for a known one, which is then replaced."""
         body = await self._bodies.json(request, agents.decode_register)
-        request[QUOTA_OF] = body.agent_id
+        request[CALL].quota_of = body.agent_id
         registered = await self._hub.register(self._caller(request), body.to_agent())
         status = 201 if registered.is_new else 200
         return Reply(status, encode(agents.register_answer(registered)))
 
     async def list_agents(self, request: web.Request) -> Reply:
         caller = self._caller(request)
-        request[QUOTA_OF] = caller.peer
+        request[CALL].quota_of = caller.peer
         asked = query(request, AgentsQuery)
         found = await self._hub.agents(caller, status=asked.status, capability=asked.capability)
         return Reply(200, encode(agents.agents_answer(found)))
 
     async def show_agent(self, request: web.Request) -> Reply:
         caller = self._caller(request)
-        request[QUOTA_OF] = caller.peer
+        request[CALL].quota_of = caller.peer
         return _agent(await self._hub.agent(caller, request.match_info["agent_id"]))
 
     async def deregister(self, request: web.Request) -> Reply:
@@ -108,10 +112,10 @@ class Rest:
         other (crossed), or after the time (pending); a reply that comes later is ordinary mail.
         """
         body = await self._bodies.json(request, messages.decode_send)
-        request[QUOTA_OF] = body.sender
+        request[CALL].quota_of = body.sender
         draft = messages.draft_of(
             body,
-            idempotency_key=request.headers.get("Idempotency-Key"),
+            idempotency_key=request.headers.get(IDEMPOTENCY_KEY),
             traceparent=_traceparent(request),
         )
         if body.wait is not None:
@@ -139,7 +143,7 @@ class Rest:
     async def look(self, request: web.Request) -> Reply:
         """Oldest first, ready and leased; with `since` also the kept ones newer than it."""
         asked = query(request, LookQuery)
-        request[QUOTA_OF] = asked.agent_id
+        request[CALL].quota_of = asked.agent_id
         looking = self._hub.look(
             self._caller(request),
             asked.agent_id,
@@ -159,7 +163,7 @@ class Rest:
         acked nor extended then is handed out again, and after too many times dead.
         """
         body = await self._bodies.json(request, inboxes.decode_receive)
-        request[QUOTA_OF] = body.agent_id
+        request[CALL].quota_of = body.agent_id
         taking = await self._hub.receive(
             self._caller(request),
             body.agent_id,
@@ -191,7 +195,7 @@ class Rest:
     async def standing(self, request: web.Request) -> Reply:
         """By recipient: ready, leased, acked, expired, dead or dropped, and since when."""
         asked = query(request, StandingQuery)
-        request[QUOTA_OF] = asked.agent_id
+        request[CALL].quota_of = asked.agent_id
         message_id = request.match_info["message_id"]
         found = await self._hub.standings(self._caller(request), asked.agent_id, message_id)
         return Reply(200, encode(messages.standings_answer(message_id, found)))
@@ -214,5 +218,5 @@ def _mark_replayed(reply: Reply, *, replayed: bool) -> None:
 
 def _traceparent(request: web.Request) -> str | None:
     """A trace context that is not valid is ignored, as W3C Trace Context asks."""
-    given = request.headers.get("traceparent")
+    given = request.headers.get(TRACEPARENT)
     return given if given is not None and is_traceparent(given) else None

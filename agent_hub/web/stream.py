@@ -20,7 +20,7 @@ from agent_hub.core.message import Delivery, Draft
 from agent_hub.core.principal import Principal
 from agent_hub.core.subscription import Subscription
 from agent_hub.web.close_codes import CloseCode
-from agent_hub.web.keys import REQUEST_ID
+from agent_hub.web.keys import CALL
 from agent_hub.web.limits import quota_headers, retry_header
 from agent_hub.wire import frames, messages, strict_json
 from agent_hub.wire.frames import ClientFrame
@@ -276,7 +276,7 @@ class Stream:
     async def _refuse(self, error: HubError, text: bytes) -> None:
         """Say what was wrong; a client that gets nothing right is closed."""
         ref = UNSET if isinstance(error, MalformedJson) else frames.ref_of(text)
-        told = problem(error, self._request[REQUEST_ID])
+        told = problem(error, self._request[CALL].request_id)
         await self._write(frames.refusal(told, ref, self._headers(error)))
         self._errors_in_a_row += 1
         if self._errors_in_a_row >= MAX_ERRORS_IN_A_ROW:
