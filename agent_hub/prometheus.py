@@ -141,7 +141,7 @@ class PrometheusMetrics(Metrics):
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         known = method if method in METHODS else "other"
-        self._request.of(known, route, str(status)).observe(seconds)
+        self._request.of(known, route, status).observe(seconds)
 
     def loop_lag(self, seconds: float) -> None:
         self._lag.set(seconds)
@@ -171,9 +171,9 @@ class _Children(Generic[_Metric]):
 
     def __init__(self, metric: _Metric) -> None:
         self._metric: _Metric = metric
-        self._children: dict[tuple[str, ...], _Metric] = {}
+        self._children: dict[tuple[str | int, ...], _Metric] = {}
 
-    def of(self, *labels: str) -> _Metric:
+    def of(self, *labels: str | int) -> _Metric:
         child = self._children.get(labels)
         if child is None:
             child = self._children[labels] = self._metric.labels(*labels)

@@ -19,16 +19,17 @@ JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 
 
-@lru_cache(maxsize=2)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+NO_CONTENT = 204
 
 
 @lru_cache(maxsize=64)
-def _opening(status: int, content_type: str) -> str:
-    described = f"Content-Type: {content_type}\r\n" if content_type else ""
+def _opening(status: int, content_type: str, second: int) -> str:
+    """All that the answers of one second have in common."""
+    # No content has no length, not even 0 (RFC 9110, 8.6), and no type.
+    content = "" if status == NO_CONTENT else f"Content-Type: {content_type}\r\n"
     return (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{described}Server: agent-hub\r\nDate: "
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{content}"
+        f"Server: agent-hub\r\nDate: {formatdate(second, usegmt=True)}\r\n"
     )
 
 
@@ -81,12 +82,11 @@ class Reply(web.StreamResponse):
             self._added += "Connection: close\r\n"
         elif request.version < HttpVersion11:
             self._added += "Connection: keep-alive\r\n"
-        if self._status == HTTPStatus.NO_CONTENT:  # has no length, not even 0 (RFC 9110, 8.6)
-            return f"{_opening(204, '')}{_date(int(time()))}\r\n{self._added}\r\n".encode()
-        return (
-            f"{_opening(self._status, self._type)}{_date(int(time()))}\r\n"
-            f"Content-Length: {len(self._reply_body)}\r\n{self._added}\r\n"
-        ).encode()
+        length = (
+            "" if self._status == NO_CONTENT else f"Content-Length: {len(self._reply_body)}\r\n"
+        )
+        opening = _opening(self._status, self._type, int(time()))
+        return f"{opening}{length}{self._added}\r\n".encode()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to write."""

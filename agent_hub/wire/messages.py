@@ -155,9 +155,8 @@ def _content(body: SendBody) -> tuple[str, bytes, str]:
 
 
 def _from_message(body: SendBody, message: Raw) -> tuple[str, bytes, str]:
-    for name, value in (("text", body.text), ("payload", body.payload)):
-        if value is not UNSET:
-            raise Invalid.at("/message", f"give either message or {name}, not both")
+    if body.text is not UNSET or body.payload is not UNSET:
+        raise Invalid.at("/message", "give either message, or text and payload")
     raw = bytes(message)
     if raw.startswith(b'"'):
         return _decode_string(raw), EMPTY_PAYLOAD, "message" if body.type is None else body.type
