@@ -66,7 +66,7 @@ class Attendance:
         It went to the kernel then. That is no proof that the client has it.
         """
         transport = request.transport
-        if transport is None:
+        if transport is None or transport.is_closing():
             return False
         # Then `drain` returns when nothing is left in the process, not when there is room again.
         transport.set_write_buffer_limits(high=0)
@@ -79,7 +79,8 @@ class Attendance:
             transport.abort()
             return False
         finally:
-            transport.set_write_buffer_limits()
+            if not transport.is_closing():  # uvloop lets nobody touch a closed one
+                transport.set_write_buffer_limits()
         return is_connected(request)
 
 
