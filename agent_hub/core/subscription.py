@@ -66,6 +66,7 @@ class Subscription:
         self._receipt_number = 0
         self._stream = f"stream-{next(_stream_numbers)}-{id(self):x}"
         self._lease_numbers = count(1)
+        self._asked: str | None = None  # the lease id whose answer did not come yet
         self._wakeup = Wakeup(clock)
         self._closed = False
         self._place = backend.occupy(agent_id, self._be_replaced)
@@ -127,10 +128,13 @@ class Subscription:
         credit = self._credit - len(self._in_flight)
         if credit <= 0:
             return []
-        lease_id = f"{self._stream}-{next(self._lease_numbers)}"
+        # A call that was cut off may have leased: the same id again shows what it holds.
+        lease_id = self._asked or f"{self._stream}-{next(self._lease_numbers)}"
+        self._asked = lease_id
         deliveries = await self._backend.lease(
             self.agent_id, lease_id, limit=credit, max_bytes=BATCH_BYTES, seconds=None
         )
+        self._asked = None
         for delivery in deliveries:
             self._in_flight[delivery.message.id] = lease_id
         if self._closed:  # while the backend was asked
@@ -222,8 +226,10 @@ class Subscription:
             if lease_id is not None:
                 by_lease.setdefault(lease_id, []).append(message_id)
         for lease_id, held in by_lease.items():
-            self._no_longer_in_flight(held)
+            # Only then: what the store did not give back is given back at the end.
             await self._backend.release(self.agent_id, lease_id, held, failure=True)
+            # Leased again meanwhile, it is in flight still.
+            self._no_longer_in_flight(m for m in held if self._in_flight.get(m) == lease_id)
             for message_id in held if self._questions else ():
                 await self._close_question(message_id, taken=False)
 
@@ -264,7 +270,9 @@ class Subscription:
         for message_id in list(self._questions):
             self._in_flight.pop(message_id, None)
             await self._close_question(message_id, taken=False)
-        leases = list(dict.fromkeys(self._in_flight.values()))
+        leases = dict.fromkeys(self._in_flight.values())
+        if self._asked is not None:
+            leases[self._asked] = None
         self._in_flight.clear()
         for lease_id in leases:
             await self._backend.release(self.agent_id, lease_id, None, failure=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from agent_hub.core.principal import Principal
 from agent_hub.core.queue_backend import QueueBackend, State, WaitState
 from agent_hub.core.subscription import BATCH_BYTES, Subscription
 from tests.clock import ManualClock, settle
-from tests.core.calls import ANYONE, Counted, draft, receive, send, soon, texts
+from tests.core.calls import ANYONE, Counted, cancel, draft, receive, send, soon, texts
 from tests.core.conftest import OpenHub
 
 
@@ -493,3 +494,62 @@ async def test_an_answer_uses_credit(hub: Hub) -> None:
     assert await read(stream) == []
     await stream.ack([answer.message.id])
     assert texts(await read(stream)) == ["more"]
+
+
+# --- a store that is away -----------------------------------------------------------------
+
+
+async def away(*_: object, **__: object) -> None:
+    raise BackendUnavailable("away")
+
+
+async def test_what_was_leased_by_a_call_without_an_answer_is_leased_by_the_next(
+    hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = await open_stream(hub)
+    lease = backend.lease
+
+    async def lost(*args: Any, **options: Any) -> None:
+        await lease(*args, **options)
+        raise BackendUnavailable("the answer was lost")
+
+    await send(hub, "a")
+    with monkeypatch.context() as broken:
+        broken.setattr(backend, "lease", lost)
+        assert await read(stream) == []
+    await send(hub, "b")
+    assert texts(await read(stream)) == ["a"]
+    assert texts(await read(stream)) == ["b"]
+
+
+async def test_what_was_leased_by_a_call_that_was_cut_off_is_ready_at_the_end(
+    hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = await open_stream(hub)
+    lease = backend.lease
+
+    async def never(*args: Any, **options: Any) -> None:
+        await lease(*args, **options)
+        await asyncio.Event().wait()
+
+    await send(hub)
+    monkeypatch.setattr(backend, "lease", never)
+    await cancel(await soon(stream.batch()))
+    assert (await hub.totals()).leased == 1
+    await stream.close()
+    assert (await hub.totals()).leased == 0
+
+
+async def test_what_could_not_be_given_back_as_a_failure_is_given_back_at_the_end(
+    hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = await open_stream(hub, receipts=False)
+    await send(hub)
+    [delivery] = await read(stream)
+    with monkeypatch.context() as broken:
+        broken.setattr(backend, "release", away)
+        with pytest.raises(BackendUnavailable):
+            await stream.release([delivery.message.id])
+    assert stream.in_flight == 1
+    await stream.close()
+    assert await state_of(hub, delivery) is State.READY
