@@ -1,0 +1,1 @@
+"""Clients from the registries, as their users install them, against the hub."""
