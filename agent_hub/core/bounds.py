@@ -19,6 +19,8 @@ LOOKED_AT_BYTES = 8 * 1024 * 1024
 """As much as an inbox may owe; what is kept beside it can be six times that."""
 MAX_SETTLED_IDS = 1_000
 MAX_SHOWN_PEERS = 1_000
+SHOWN_PEERS_BYTES = 1024 * 1024
+"""Of capabilities and metadata: a thousand agents that say little, or fewer that say much."""
 MAX_KEY_CHARACTERS = 255
 
 

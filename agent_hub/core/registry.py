@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from msgspec import Struct
 
 from agent_hub.core.admission import Admission
 from agent_hub.core.agent import Agent, Status, check_agent
-from agent_hub.core.bounds import MAX_SHOWN_PEERS
+from agent_hub.core.bounds import MAX_SHOWN_PEERS, SHOWN_PEERS_BYTES
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import Invalid, NotFound
 from agent_hub.core.message import check_agent_id
@@ -24,7 +24,10 @@ SAID = (Status.ACTIVE, Status.IDLE, Status.BUSY)
 
 
 class Registered(Struct, kw_only=True):
-    """The answer to a registration. `peers` are the others, at most MAX_SHOWN_PEERS of them."""
+    """The answer to a registration.
+
+    `peers` are the others: at most MAX_SHOWN_PEERS, who say SHOWN_PEERS_BYTES of themselves.
+    """
 
     agent: Agent
     is_new: bool
@@ -59,7 +62,7 @@ class Registry:
         registered = await self._backend.agent(agent.agent_id) or agent
         self._presence.observe(registered)
         others = (a for a in await self._backend.agents() if a.agent_id != agent.agent_id)
-        peers = self._with_status(islice(others, MAX_SHOWN_PEERS))
+        peers = self._with_status(_fitting(islice(others, MAX_SHOWN_PEERS)))
         return Registered(agent=registered, is_new=is_new, peers=peers)
 
     def _with_status(self, agents: Iterable[Agent]) -> list[tuple[Agent, Status]]:
@@ -128,3 +131,13 @@ class Registry:
     async def census(self) -> Counter[Status]:
         """How many registered agents there are of each status."""
         return Counter(status for _, status in self._with_status(await self._backend.agents()))
+
+
+def _fitting(agents: Iterable[Agent]) -> Iterator[Agent]:
+    """As many as fit: a crowd that registers anew must not cost what all of them say, each."""
+    room = SHOWN_PEERS_BYTES
+    for agent in agents:
+        room -= len(agent.metadata) + sum(map(len, agent.capabilities))
+        if room < 0:
+            return
+        yield agent

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent_hub.core.agent import Agent, Status
+from agent_hub.core.agent import MAX_METADATA_BYTES, Agent, Status
+from agent_hub.core.bounds import SHOWN_PEERS_BYTES
 from agent_hub.core.errors import Forbidden, Invalid, NotFound
 from agent_hub.core.hub import Hub
 from agent_hub.core.presence import Presence, PresenceEvent
@@ -38,6 +39,15 @@ async def test_a_registration_is_answered_with_the_peers(hub: Hub) -> None:
         ("beta", Status.ACTIVE),
     ]
     assert not (await hub.register(ANYONE, Agent(agent_id="gamma"))).is_new
+
+
+async def test_a_registration_shows_fewer_peers_when_they_say_much_of_themselves(hub: Hub) -> None:
+    metadata = b'{"notes":"' + b"x" * (MAX_METADATA_BYTES - 12) + b'"}'
+    fitting = SHOWN_PEERS_BYTES // MAX_METADATA_BYTES
+    for number in range(fitting + 5):
+        await hub.register(ANYONE, Agent(agent_id=f"wordy-{number}", metadata=metadata))
+    assert len((await hub.register(ANYONE, Agent(agent_id="alpha"))).peers) == fitting
+    assert len(await hub.agents(ANYONE)) == fitting + 6
 
 
 @pytest.mark.parametrize(
