@@ -6,13 +6,14 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import deliver, growth, memory, send
+from benchmarks import deliver, growth, mcp, memory, send
 
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], None]] = {
     "send": send.run,
     "growth": growth.run,
     "memory": memory.run,
     "deliver": deliver.run,
+    "mcp": mcp.run,
 }
 
 

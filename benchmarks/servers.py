@@ -78,3 +78,10 @@ def bare() -> Iterator[Server]:
     """The bare aiohttp handler."""
     with _server("-m", "benchmarks.bare") as server:
         yield server
+
+
+@contextmanager
+def reference_mcp() -> Iterator[Server]:
+    """The SDK's own MCP server under uvicorn."""
+    with _server("-m", "benchmarks.reference_mcp") as server:
+        yield server
