@@ -83,7 +83,8 @@ class Sending:
         try:
             self._check(caller, draft)
             if draft.to == ALL:
-                return await self._broadcast(caller, draft)
+                # A copy for each or for none, also when the caller hangs up in the middle.
+                return await asyncio.shield(asyncio.ensure_future(self._broadcast(caller, draft)))
             self._admission.take(draft.sender)
             # Before the message: what was accepted is never refused.
             if self._presence.is_stale(draft.sender):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from time import process_time
 from typing import Any
@@ -23,12 +24,14 @@ from agent_hub.core.hub import Hub
 from agent_hub.core.message import is_message_id, new_message_id
 from agent_hub.core.principal import Principal
 from agent_hub.core.queue_backend import QueueBackend, State
+from agent_hub.core.sending import BROADCAST_SLICE
 from agent_hub.core.similar import COMPARED
-from tests.clock import ManualClock
+from tests.clock import ManualClock, settle
 from tests.core.calls import (
     ANYONE,
     Counted,
     broadcast,
+    cancel,
     draft,
     receive,
     register,
@@ -335,3 +338,17 @@ async def test_every_refusal_is_one_of_the_closed_list(hub: Hub) -> None:
     with pytest.raises(HubError) as refused:
         await hub.send(ANYONE, draft(to="ALL", sender="hub"))
     assert refused.value.code == "invalid"
+
+
+async def test_a_caller_that_hangs_up_in_the_middle_has_told_all(
+    hub: Hub, backend: QueueBackend
+) -> None:
+    many = BROADCAST_SLICE + 10
+    for number in range(many):
+        await backend.put_agent(Agent(agent_id=f"agent-{number}"))
+    call = asyncio.ensure_future(broadcast(hub))
+    for _ in range(2):  # it has begun
+        await asyncio.sleep(0)
+    await cancel(call)
+    await settle()
+    assert (await hub.totals()).accepted == many
