@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.queue_backend import Acked, QueueBackend, Receipt, Submission, Wait, WaitState
 from agent_hub.core.wakeup import Wakeup
@@ -132,7 +133,10 @@ class Asking:
             watch = self._backend.watch(sender, alarm.wake, question_id=question_id)
             try:
                 while True:
-                    wait = await self._backend.wait(sender, question_id) or pending
+                    try:
+                        wait = await self._backend.wait(sender, question_id) or pending
+                    except BackendUnavailable:  # who waits is woken when the store is back
+                        wait = pending
                     if wait.state is not WaitState.PENDING or alarm.ended:
                         return wait
                     await alarm.wait()

@@ -57,6 +57,11 @@ async def asked_of(hub: Hub, agent_id: str = "alpha") -> str:
     return delivery.message.id
 
 
+async def asked_first(hub: Hub, agent_id: str = "alpha") -> str:
+    """The oldest of what somebody is asked."""
+    return (await receive(hub, agent_id)).deliveries[0].message.id
+
+
 def words(wait: Wait) -> str:
     assert wait.delivery is not None
     return wait.delivery.message.text
@@ -289,6 +294,21 @@ async def test_a_store_that_is_away_at_the_end_holds_no_place(
         call.result()
     assert hub.open_waits == 0
     assert texts((await receive(hub, "beta")).deliveries) == ["yes"]
+
+
+async def test_a_store_that_is_away_meanwhile_does_not_end_the_wait(
+    hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
+) -> None:
+    async def away(*_: object) -> None:
+        raise BackendUnavailable("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(backend, "wait", away)
+        answered, pending = await asking(hub), await asking(hub, "and now?", timeout=10)
+        await clock.advance(10)
+        assert pending.result().state is WaitState.PENDING
+    await reply(hub, await asked_first(hub))
+    assert words(answered.result()) == "yes"
 
 
 async def test_closing_twice_is_closing_once(hub: Hub) -> None:
