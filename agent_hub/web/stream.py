@@ -302,3 +302,5 @@ class Stream:
         self._heartbeat_unanswered = True
         with contextlib.suppress(ConnectionError):  # the reader will find out
             await self._response.send_frame(HEARTBEAT, WSMsgType.PING)
+            # One that the store was away for; with all credit used no delivery asks again.
+            await self._ask_for_receipt()

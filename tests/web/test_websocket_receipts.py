@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from agent_hub.core.bounds import HEARTBEAT_SECONDS
+from agent_hub.core.errors import BackendUnavailable
+from agent_hub.queue_backends.memory import MemoryBackend
 from tests.clock import ManualClock
 from tests.server import RunningHub, running_hub
 from tests.web.peer import Peer, connected, look, metric, post, state, until
@@ -56,6 +59,27 @@ async def test_a_receipt_given_twice_counts_once() -> None:
         await beta.socket.pong(ping)
         await beta.sync()
         assert await metric(hub, 'agenthub_messages_acked_total{mode="auto"}') == 1
+
+
+async def test_a_receipt_that_the_store_was_away_for_is_asked_for_again(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise BackendUnavailable("away")
+
+    backend = MemoryBackend(clock)
+    async with (
+        running_hub(clock=clock, backend=backend) as hub,
+        connected(hub, "beta", max_in_flight=1) as beta,
+    ):
+        with monkeypatch.context() as broken:
+            broken.setattr(backend, "ack", away)
+            await post(hub, "beta", "one", "two")
+            assert await beta.texts(1) == ["one"]
+            assert await beta.sync() == []
+            assert await beta.sync() == []
+        await clock.advance(HEARTBEAT_SECONDS)
+        assert await beta.texts(1) == ["two"]
 
 
 async def test_one_receipt_covers_all_that_was_written_since_the_last() -> None:
