@@ -32,7 +32,7 @@ FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 30, 60,
 
 METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
 CLOSE_CODES = frozenset(
-    {1000, 1001, 1003, 1006, 1007, 1009, 1011, 4008, 4010, 4012, 4013}
+    {1000, 1001, 1002, 1003, 1006, 1007, 1009, 1011, 4008, 4010, 4012, 4013}
     | {4500, 4501, 4502, 4503, 4504, 4509}
 )
 """Those that the hub knows; a client may choose any, which must not become a label."""

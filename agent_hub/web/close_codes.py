@@ -8,6 +8,7 @@ from enum import IntEnum
 class CloseCode(IntEnum):
     NORMAL = 1000
     GOING_AWAY = 1001
+    NO_WEBSOCKET = 1002  # by aiohttp, for what breaks the protocol itself
     BINARY = 1003
     CUT = 1006  # never sent: how an end without a close frame is counted
     NOT_UTF8 = 1007
