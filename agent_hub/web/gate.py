@@ -98,7 +98,10 @@ class Gate:
                 # aiohttp's application, past which this goes, answers an expectation.
                 expects = hdrs.EXPECT in request.headers
                 handler = None if expects else exact.get((method, path))
-                response = await self._answer(request, handler or application, call.request_id)
+                try:
+                    response = await (handler or application)(request)
+                except Exception as error:  # noqa: BLE001 (a failure is answered and logged)
+                    response = self._failed(error, request, call.request_id)
                 route = path if handler else _route(request)
             if isinstance(response, Reply) and not response.prepared:
                 self.finish(request, response)
@@ -154,20 +157,16 @@ class Gate:
             return problem_reply(error, request_id)
         return None
 
-    async def _answer(
-        self, request: web.Request, handler: Handler, request_id: str
-    ) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except HubError as error:
+    def _failed(self, error: Exception, request: web.Request, request_id: str) -> Reply:
+        """The answer to a handler's exception."""
+        if isinstance(error, HubError):
             return problem_reply(error, request_id)
-        except web.HTTPException as error:
+        if isinstance(error, web.HTTPException):
             return problem_reply(from_aiohttp(error, request), request_id)
-        except (ClientGone, ConnectionError):
+        if isinstance(error, ClientGone | ConnectionError):
             return Reply(408)  # nobody will read it: aiohttp finds the connection closed
-        except Exception:
-            log.exception("request failed", extra={"request_id": request_id})
-            return problem_reply(Internal("the hub failed; its log knows more"), request_id)
+        log.error("request failed", exc_info=error, extra={"request_id": request_id})
+        return problem_reply(Internal("the hub failed; its log knows more"), request_id)
 
     # --- Host and Origin ------------------------------------------------------------------
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from agent_hub.core.bounds import HEARTBEAT_SECONDS
@@ -22,6 +21,9 @@ class Listed(Protocol):
 
     @property
     def agent_id(self) -> str: ...
+
+    @property
+    def close_code(self) -> int: ...
 
     async def announce(self, frame: bytes) -> None: ...
 
@@ -41,17 +43,17 @@ class Roster:
     def __len__(self) -> int:
         return len(self._events)
 
-    @contextmanager
-    def listing(self, stream: Listed, events: str | None) -> Iterator[None]:
-        """List a socket for as long as it is open."""
+    def add(self, stream: Listed, events: str | None) -> None:
+        """List an open socket, with what it asked to hear: all, none, or nothing in particular."""
         self._events[stream] = events
         self._metrics.websocket_opened()
         if self._timer is None:
             self._timer = self._clock.call_later(HEARTBEAT_SECONDS, self._beat)
-        try:
-            yield
-        finally:
-            del self._events[stream]
+
+    def remove(self, stream: Listed) -> None:
+        """A socket closed."""
+        del self._events[stream]
+        self._metrics.websocket_closed(stream.close_code)
 
     def announce(self, events: list[PresenceEvent]) -> None:
         """Serialise each event once and write it to all who want it."""

@@ -56,8 +56,8 @@ class Stream:
         self._response = response
         self._subscription = subscription
         self._errors_in_a_row = 0
-        self._asks: set[asyncio.Task[None]] = set()
-        self._questions: set[Question] = set()  # those that only this socket holds
+        # Those that only this socket holds; what waits for each answer, once it does.
+        self._questions: dict[Question, asyncio.Task[None] | None] = {}
         self._heard_at = clock.monotonic()
         self._heartbeat_unanswered = False
 
@@ -70,9 +70,11 @@ class Stream:
         await self._write(frames.encode(frames.welcome(self._subscription, self._hub.durability)))
         pump = asyncio.ensure_future(self._pump())
         try:
-            await self._read()
+            while (received := await self._response.receive()).type not in ENDINGS:
+                await self._hear(received)
+            self._learn_why(received)
         finally:
-            tasks = (pump, *self._asks)
+            tasks = [pump, *(task for task in self._questions.values() if task is not None)]
             for task in tasks:
                 task.cancel()
             await asyncio.shield(asyncio.ensure_future(self._end(tasks)))
@@ -80,7 +82,7 @@ class Stream:
     async def _end(self, tasks: Iterable[asyncio.Task[None]]) -> None:
         """Wait for the tasks, then let go of the questions: one may not even have begun."""
         await asyncio.gather(*tasks, return_exceptions=True)
-        for question in self._questions:
+        for question in list(self._questions):
             await question.close()
 
     # --- to the client --------------------------------------------------------------------
@@ -160,23 +162,18 @@ class Stream:
 
     # --- from the client ------------------------------------------------------------------
 
-    async def _read(self) -> None:
-        while True:
-            received = await self._response.receive()
-            self._heard_at = self._clock.monotonic()
-            self._heartbeat_unanswered = False
-            if received.type in ENDINGS:
-                self._learn_why(received)
-                return
-            try:
-                await self._take(received)
-            except TimeoutError:
-                await self._close_slow()
-            except ConnectionError:
-                self._hang_up()
-                return
-            except HubError as error:  # the store is away: this receipt is lost, another comes
-                log.warning("receipt failed: %s", error.detail, extra={"agent": self.agent_id})
+    async def _hear(self, received: WSMessage) -> None:
+        """One frame of any kind; a connection that broke meanwhile ends the reading."""
+        self._heard_at = self._clock.monotonic()
+        self._heartbeat_unanswered = False
+        try:
+            await self._take(received)
+        except TimeoutError:
+            await self._close_slow()
+        except ConnectionError:
+            self._hang_up()
+        except HubError as error:  # the store is away: this receipt is lost, another comes
+            log.warning("receipt failed: %s", error.detail, extra={"agent": self.agent_id})
 
     def _learn_why(self, received: WSMessage) -> None:
         """aiohttp's own close code is 1000 for whatever the hub closed with."""
@@ -243,12 +240,10 @@ class Stream:
     async def _ask(self, draft: Draft, seconds: float, ref: Raw | UnsetType) -> None:
         """Accepted at once; the answer comes later, while this socket goes on."""
         sent, question = await self._hub.ask(self._caller, draft, seconds)
-        self._questions.add(question)
+        self._questions[question] = None
         answer = messages.sent_answer(sent, draft.to, self._hub.durability)
         await self._write(frames.accepted(answer, ref, replayed=sent.replayed))
-        task = asyncio.ensure_future(self._reply(question, ref))
-        self._asks.add(task)
-        task.add_done_callback(self._asks.discard)
+        self._questions[question] = asyncio.ensure_future(self._reply(question, ref))
 
     async def _reply(self, question: Question, ref: Raw | UnsetType) -> None:
         """Write what became of a question; the answer is one more message to be acked."""
@@ -256,13 +251,13 @@ class Stream:
             wait = await question.answered()
             position = await self._hub.position(self._caller, self.agent_id)
             await self._write(frames.reply(question.question_id, wait, position, ref))
-            self._questions.discard(question)
             if wait.delivery is not None and not wait.settled:
                 await self._subscription.adopt(wait.delivery, question)
-                await self._ask_for_receipt()
             else:
                 question.taken = True
                 await asyncio.shield(asyncio.ensure_future(question.close()))
+            self._questions.pop(question, None)
+            await self._ask_for_receipt()
         except TimeoutError:
             await self._close_slow()
         except ConnectionError:

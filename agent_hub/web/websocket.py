@@ -11,7 +11,6 @@ from msgspec import Struct
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import Invalid
 from agent_hub.core.hub import Hub
-from agent_hub.core.metrics import Metrics
 from agent_hub.core.principal import Principal
 from agent_hub.core.subscription import DEFAULT_IN_FLIGHT
 from agent_hub.web.bodies import query
@@ -43,10 +42,9 @@ class SocketQuery(Struct, forbid_unknown_fields=True):
 class WebSockets:
     """The handler of `/ws/{agent_id}`."""
 
-    def __init__(self, hub: Hub, clock: Clock, metrics: Metrics, roster: Roster) -> None:
+    def __init__(self, hub: Hub, clock: Clock, roster: Roster) -> None:
         self._hub = hub
         self._clock = clock
-        self._metrics = metrics
         self._roster = roster
 
     async def open(self, request: web.Request) -> web.StreamResponse:
@@ -74,11 +72,11 @@ class WebSockets:
             await response.prepare(request)
             _let_the_kernel_give_up(request)
             stream = Stream(self._hub, self._clock, caller, request, response, subscription)
+            self._roster.add(stream, asked.events)
             try:
-                with self._roster.listing(stream, asked.events):
-                    await stream.serve()
+                await stream.serve()
             finally:
-                self._metrics.websocket_closed(stream.close_code)
+                self._roster.remove(stream)
         finally:
             await asyncio.shield(asyncio.ensure_future(subscription.close()))
         return response
