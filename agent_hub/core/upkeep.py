@@ -15,7 +15,7 @@ from agent_hub.core.rate_limit import TokenBuckets
 
 TICK_SECONDS = 1.0
 PRESENCE_TICKS = 5
-TOUCH_TICKS = 30
+TOUCH_SECONDS = 30.0
 BUCKET_TICKS = 60
 ENDINGS_AT_ONCE = 1_000
 
@@ -42,6 +42,7 @@ class Upkeep:
         self._connected = connected
         self._ticks = 0
         self._due_at = 0.0
+        self._touched_at = clock.time()
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -64,10 +65,12 @@ class Upkeep:
     async def _round(self) -> None:
         self._ticks += 1
         try:
+            # Before the sweep: after a leap of the wall clock, as when the machine slept, who is
+            # connected would seem to have given no sign of life for as long.
+            if abs(self._clock.time() - self._touched_at) >= TOUCH_SECONDS:
+                await self._touch_connected()
             await self._backend.sweep()
             await self._tell_senders()
-            if self._ticks % TOUCH_TICKS == 0:
-                await self._touch_connected()
             if self._ticks % PRESENCE_TICKS == 0:
                 self._presence.sweep(await self._backend.agents())
         except BackendUnavailable as away:
@@ -103,3 +106,4 @@ class Upkeep:
             agent = await self._backend.touch_agent(agent_id)
             if agent is not None:
                 self._presence.observe(agent)
+        self._touched_at = self._clock.time()

@@ -8,6 +8,7 @@ import logging
 
 import pytest
 
+from agent_hub.core.agent import Status
 from agent_hub.core.errors import BackendUnavailable, TooManyInboxes
 from agent_hub.core.hub import Hub
 from agent_hub.core.message import UNDELIVERED
@@ -197,3 +198,13 @@ async def test_after_a_day_a_hub_is_as_it_was_at_the_beginning(
     assert sums.accepted == sums.acked + sums.expired + sums.dead
     assert await backend.agents() == []
     assert clock.pending == 0
+
+
+async def test_who_is_connected_stays_registered_when_the_machine_slept(
+    hub: Hub, clock: ManualClock
+) -> None:
+    await register(hub, "beta")
+    await hub.subscribe(ANYONE, "alpha")
+    clock.step_wall(2 * DAY)
+    await clock.advance(10)
+    assert [(a.agent_id, s) for a, s in await hub.agents(ANYONE)] == [("alpha", Status.ACTIVE)]
