@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
+from secrets import token_hex
 
 from agent_hub.core.asking import Question
 from agent_hub.core.clock import Clock
@@ -17,8 +18,6 @@ BATCH_BYTES = 256 * 1024
 """About what is written at once: a reader has some seconds for each batch."""
 DEFAULT_IN_FLIGHT = 64
 MAX_IN_FLIGHT = 1_000
-
-_stream_numbers = count(1)
 
 
 class Subscription:
@@ -64,7 +63,7 @@ class Subscription:
         self._uncovered: list[str] = []
         self._covers: dict[int, list[str]] = {}  # receipt number -> what it acks
         self._receipt_number = 0
-        self._stream = f"stream-{next(_stream_numbers)}-{id(self):x}"
+        self._stream = token_hex(8)  # no other process or life of this one has the same
         self._lease_numbers = count(1)
         self._asked: str | None = None  # the lease id whose answer did not come yet
         self._wakeup = Wakeup(clock)
