@@ -26,6 +26,7 @@ class Streams:
         self._metrics = metrics
         self._on_ack = on_ack
         self._open: dict[str, Subscription] = {}
+        self._ended = False
 
     def __len__(self) -> int:
         return len(self._open)
@@ -56,6 +57,8 @@ class Streams:
         self._open[agent_id] = subscription
         try:
             await subscription.start()
+            if self._ended:  # while the store was asked
+                subscription.end()
         except BaseException:
             await subscription.close()
             raise
@@ -80,6 +83,7 @@ class Streams:
 
     def end(self) -> None:
         """Let every stream end as if its reader had left."""
+        self._ended = True
         for subscription in list(self._open.values()):
             subscription.end()
 

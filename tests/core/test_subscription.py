@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agent_hub.core.agent import Agent
 from agent_hub.core.errors import BackendUnavailable, Forbidden, Invalid
 from agent_hub.core.hub import Hub
 from agent_hub.core.message import Cursor, Delivery
@@ -361,6 +362,23 @@ async def test_a_draining_hub_ends_every_stream(hub: Hub) -> None:
     await hub.drain()
     assert [await batch for batch in batches] == [[], []]
     assert not any(stream.replaced for stream in streams)
+
+
+async def test_a_stream_that_opens_while_the_hub_drains_ends_too(
+    hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch_agent = backend.touch_agent
+    answered = asyncio.Event()
+
+    async def slow(*args: Any) -> Agent | None:
+        await answered.wait()
+        return await touch_agent(*args)
+
+    monkeypatch.setattr(backend, "touch_agent", slow)
+    opening = await soon(open_stream(hub))
+    await hub.drain()
+    answered.set()
+    assert (await soon((await opening).batch())).done()
 
 
 async def test_a_stopped_hub_has_given_everything_back(
