@@ -39,6 +39,8 @@ KEEP_ALIVE_SECONDS = 20.0
 SHUTDOWN_SECONDS = 3.0
 """For a handler that does not end by itself; aiohttp waits so long twice."""
 
+MAX_FILES = 65_536
+
 HUB = web.AppKey("hub", Hub)
 GATE = web.AppKey("gate", Gate)
 
@@ -127,12 +129,30 @@ def make_runner(app: web.Application) -> web.AppRunner:
 
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code of the process."""
+    allow_many_sockets()
     try:
         import uvloop
     except ImportError:  # not on this platform
         return asyncio.run(_serve(settings))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
+
+
+def allow_many_sockets() -> None:
+    """Open as many as the system lets us; many let a process open 1,024 until it asks for more.
+
+    The event loop drops a connection above that without a word.
+    """
+    try:
+        import resource
+    except ImportError:  # not on this platform
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    with contextlib.suppress(OSError, ValueError):  # some systems allow less than they say
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(settings: Settings) -> int:
