@@ -504,7 +504,7 @@ class Inbox:
         if now >= self._earliest_expiry:
             self._expire(now)
         if len(self.waits):
-            for question_id in self.waits.come_due(now):
+            for question_id in self.waits.come_due(now, monotonic):
                 self.close_wait(question_id, now, keep=False)
 
     def _run_out(self, now: float, monotonic: float) -> None:

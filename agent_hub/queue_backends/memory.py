@@ -243,7 +243,8 @@ class MemoryBackend(QueueBackend):
         # No two waits stand since the same moment: which one stood first decides a crossing.
         self._last_since = since = max(now, self._last_since + 1e-6)
         inbox = self._inbox_for(agent_id, now)
-        return inbox.open_wait(question_id, asked, now, since=since, deadline=now + seconds)
+        deadline = self._clock.monotonic() + seconds
+        return inbox.open_wait(question_id, asked, now, since=since, deadline=deadline)
 
     async def wait(self, agent_id: str, question_id: str) -> Wait | None:
         inbox = self._existing(agent_id)

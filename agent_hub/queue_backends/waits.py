@@ -10,7 +10,7 @@ from agent_hub.core.queue_backend import Limits, Submission, Wait, WaitState
 
 
 class OpenWait(Struct, kw_only=True):
-    """One wait. `deadline` (wall time) ends it should its holder vanish."""
+    """One wait. `deadline` (monotonic) ends it should its holder vanish."""
 
     question_id: str
     asked: str
@@ -108,8 +108,8 @@ class Waits:
                 del self._answered[next(iter(self._answered))]
         return wait
 
-    def come_due(self, now: float) -> list[str]:
+    def come_due(self, now: float, monotonic: float) -> list[str]:
         """Forget old answers; the questions whose holder vanished."""
         while self._answered and next(iter(self._answered.values()))[0] <= now:
             del self._answered[next(iter(self._answered))]
-        return [wait.question_id for wait in self._open.values() if wait.deadline <= now]
+        return [wait.question_id for wait in self._open.values() if wait.deadline <= monotonic]

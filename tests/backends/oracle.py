@@ -156,7 +156,7 @@ class Oracle(QueueBackend):
             if record.kept and record.message.expires_at <= now:
                 record.kept = False
         for question in list(self._books.questions):
-            if question.deadline <= now:
+            if question.deadline <= self._clock.monotonic():
                 self._close(question)
         self._books.answers = [kept for kept in self._books.answers if kept[0] > now]
 
@@ -520,7 +520,7 @@ class Oracle(QueueBackend):
         found = await self.wait(agent_id, question_id)
         question = self._question(agent_id, question_id)
         if question is not None:
-            question.deadline = max(question.deadline, self._now() + seconds)
+            question.deadline = max(question.deadline, self._clock.monotonic() + seconds)
         if found is not None:
             return found
         pending = [
@@ -531,9 +531,8 @@ class Oracle(QueueBackend):
         if len(pending) >= self._limits.waits_per_agent:
             raise TooManyWaits("")
         # The number alone orders them: nothing else is done with these times.
-        question = OpenQuestion(
-            agent_id, question_id, asked, float(self._number()), self._now() + seconds
-        )
+        deadline = self._clock.monotonic() + seconds
+        question = OpenQuestion(agent_id, question_id, asked, float(self._number()), deadline)
         self._books.questions.append(question)
         for record in self._of(agent_id, State.READY):
             if (record.message.sender, record.message.reply_to) == (asked, question_id):

@@ -402,6 +402,18 @@ async def test_a_wait_ends_by_itself_should_its_holder_vanish(
     assert await backend.wait("alpha", question.message_id) is None
 
 
+@pytest.mark.parametrize("step", [-3_600, 3_600])
+async def test_setting_the_wall_clock_neither_ends_nor_prolongs_a_wait(
+    backend: QueueBackend, clock: ManualClock, step: float
+) -> None:
+    question = await ask(backend, seconds=90)
+    clock.step_wall(step)
+    await clock.advance(89)
+    assert (await waiting(backend, question)).state is WaitState.PENDING
+    await clock.advance(1)
+    assert await backend.wait("alpha", question.message_id) is None
+
+
 async def test_opening_again_prolongs_a_wait_and_never_shortens_it(
     backend: QueueBackend, clock: ManualClock
 ) -> None:
