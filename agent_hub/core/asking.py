@@ -15,6 +15,8 @@ from agent_hub.core.wakeup import Wakeup
 
 HOLDER_GRACE_SECONDS = 30.0
 """How much longer than its timeout a wait stands in the store, should its holder vanish."""
+HELD_SECONDS = 90.0
+"""How long it stands for an answer that its asker has and did not ack yet, if not renewed."""
 
 
 class Question:
@@ -50,6 +52,11 @@ class Question:
         """
         self._wait = await self._asking.watch(self.asker, self.question_id, self._timeout)
         return self._wait
+
+    async def hold(self) -> None:
+        """Keep the answer, which its asker has, reserved for HELD_SECONDS more."""
+        if not self._closed:
+            await self._asking.hold(self.asker, self.question_id, self._submission.recipient)
 
     async def __aenter__(self) -> Question:
         return self
@@ -142,6 +149,10 @@ class Asking:
                     await alarm.wait()
             finally:
                 watch.close()
+
+    async def hold(self, sender: str, question_id: str, asked: str) -> None:
+        """Renew an open wait: to open it again prolongs it."""
+        await self._backend.open_wait(sender, question_id, asked, seconds=HELD_SECONDS)
 
     async def ack(self, sender: str, message_ids: Sequence[str]) -> None:
         self._on_ack("auto", await self._backend.ack(sender, message_ids))

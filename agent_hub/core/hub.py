@@ -48,9 +48,7 @@ class Hub:
         self._presence = Presence(clock, self._announce)
         self._streams = Streams(backend, clock, metrics, self._count_acked)
         self._asking = Asking(backend, metrics, self._admission.alarm, self._count_acked)
-        self._upkeep = Upkeep(
-            backend, clock, metrics, self._presence, buckets, lambda: self._streams.agent_ids
-        )
+        self._upkeep = Upkeep(backend, clock, metrics, self._presence, buckets, self._streams)
 
         registry = Registry(backend, clock, self._admission, self._presence, self._streams)
         self.register = registry.register

@@ -74,6 +74,11 @@ class Streams:
         if subscription is not None:
             await subscription.acked_elsewhere(message_ids)
 
+    async def hold(self) -> None:
+        """Keep what these streams have in flight from running out."""
+        for subscription in list(self._open.values()):
+            await subscription.hold()
+
     def dismiss(self, agent_id: str) -> None:
         """End the stream of an agent that is registered no more, on whatever node it is."""
         subscription = self._open.get(agent_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import count
 from secrets import token_hex
 
@@ -210,6 +211,13 @@ class Subscription:
         self._in_flight[message_id] = question.question_id
         self._questions[message_id] = question
         self.written([answer])
+        with suppress(BackendUnavailable):  # it is held again before long
+            await self.hold()
+
+    async def hold(self) -> None:
+        """Keep the answers in flight reserved: here a lease lives as long as the connection."""
+        for question in list(self._questions.values()):
+            await question.hold()
 
     async def _close_question(self, message_id: str, *, taken: bool) -> None:
         question = self._questions.pop(message_id, None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
 
 from agent_hub.core.clock import Clock, Timer
 from agent_hub.core.errors import BackendUnavailable, HubError
@@ -12,6 +11,7 @@ from agent_hub.core.metrics import Metrics
 from agent_hub.core.presence import Presence
 from agent_hub.core.queue_backend import QueueBackend, Undelivered
 from agent_hub.core.rate_limit import TokenBuckets
+from agent_hub.core.streams import Streams
 
 TICK_SECONDS = 1.0
 PRESENCE_TICKS = 5
@@ -32,14 +32,14 @@ class Upkeep:
         metrics: Metrics,
         presence: Presence,
         buckets: TokenBuckets,
-        connected: Callable[[], Iterable[str]],
+        streams: Streams,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._metrics = metrics
         self._presence = presence
         self._buckets = buckets
-        self._connected = connected
+        self._streams = streams
         self._ticks = 0
         self._due_at = 0.0
         self._touched_at = clock.time()
@@ -102,8 +102,9 @@ class Upkeep:
             log.warning("no notice for %s: %s", ended.message_id, refusal.detail)
 
     async def _touch_connected(self) -> None:
-        for agent_id in self._connected():
+        for agent_id in self._streams.agent_ids:
             agent = await self._backend.touch_agent(agent_id)
             if agent is not None:
                 self._presence.observe(agent)
+        await self._streams.hold()
         self._touched_at = self._clock.time()

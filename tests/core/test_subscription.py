@@ -483,6 +483,16 @@ async def test_an_answer_is_acked_by_hand(hub: Hub) -> None:
     assert hub.open_waits == 0
 
 
+async def test_an_answer_is_held_as_long_as_the_stream(hub: Hub, clock: ManualClock) -> None:
+    stream = await open_stream(hub, receipts=False)
+    answer = await answer_on(hub, stream)
+    await clock.advance(200)
+    assert await state_of(hub, answer) is State.LEASED
+    assert await read(stream) == []
+    await stream.close()
+    assert await state_of(hub, answer) is State.READY
+
+
 async def test_an_answer_that_was_given_back_is_an_ordinary_message(
     open_hub: OpenHub, metrics: Counted
 ) -> None:
