@@ -16,6 +16,7 @@ import msgspec
 from aiohttp import web
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import PARSE_ERROR
 
 from agent_hub.core.clock import Clock
@@ -26,14 +27,15 @@ from mcp_bridge.asgi import Adapter, OnHead
 
 PATHS = ("/mcp", "/mcp/")
 
+# Given as an object because the SDK would make one anew for every call.
+CHECKED_BEFORE = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+"""Host and Origin are checked before a request comes here, for every route alike."""
+
 
 class Mounting:
     """`may_wait` tells of a JSON-RPC message whether its answer can be long in coming.
 
     `read_body` reads a request within bounds, `request_id` names it, `on_head` adds headers.
-
-    Host and Origin were checked before a request comes here, for every route alike, so the SDK's
-    own check of them, which would have to be told every port, stays off.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Mounting:
                 server,
                 json_response=json_response,
                 stateless=True,
+                security_settings=CHECKED_BEFORE,
                 max_request_body_size=max_body_bytes,
             )
             for json_response in (False, True)
