@@ -18,14 +18,27 @@ from agent_hub.core.queue_backend import QueueBackend
 class RunningHub:
     """Where it listens, the hub inside, and a client session bound to it."""
 
-    def __init__(self, app: web.Application, port: int, session: ClientSession) -> None:
+    def __init__(
+        self,
+        app: web.Application,
+        port: int,
+        session: ClientSession,
+        runner: web.AppRunner | None = None,
+    ) -> None:
         self.app = app
+        self.runner = runner
         self.port = port
         self.session = session
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def open_connections(self) -> int:
+        assert self.runner is not None
+        assert self.runner.server is not None
+        return len(self.runner.server.connections)
 
     @property
     def hub(self) -> Hub:
@@ -47,6 +60,6 @@ async def running_hub(
         port = runner.addresses[0][1]
         base = f"http://127.0.0.1:{port}"
         async with ClientSession(base, timeout=ClientTimeout(total=60)) as session:
-            yield RunningHub(app, port, session)
+            yield RunningHub(app, port, session, runner)
     finally:
         await runner.cleanup()

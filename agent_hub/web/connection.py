@@ -6,7 +6,9 @@ own answer would be plain text. The parser's complaint quotes the input, so it i
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
 from http import HTTPStatus
 from secrets import token_hex
 from typing import Any
@@ -20,11 +22,25 @@ from agent_hub.web.gate import Gate
 
 log = logging.getLogger(__name__)
 
+USER_TIMEOUT_MS = 90_000
+
 
 class Connection(web.RequestHandler):
     """One connection of a client."""
 
     __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Bytes that nobody took for 90 s mean that nobody is there; TCP alone tries for ever.
+
+        Else an answer that its client does not read would stay in the hub. Not sooner: the kernel
+        counts a reader that only thinks, its own buffer full, the same way.
+        """
+        super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)
+        if connection is not None and option is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, option, USER_TIMEOUT_MS)
 
     def handle_error(
         self,

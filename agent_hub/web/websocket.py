@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket as sockets
 
 from aiohttp import web
 from msgspec import Struct
@@ -20,7 +19,6 @@ from agent_hub.web.stream import Stream
 MAX_FRAME_BYTES = 320 * 1024
 WRITE_AHEAD_BYTES = 256 * 1024
 CLOSE_SECONDS = 2.0
-USER_TIMEOUT_MS = 90_000
 
 
 class SocketQuery(Struct, forbid_unknown_fields=True):
@@ -70,7 +68,6 @@ class WebSockets:
         )
         try:
             await response.prepare(request)
-            _let_the_kernel_give_up(request)
             stream = Stream(self._hub, self._clock, caller, request, response, subscription)
             self._roster.add(stream, asked.events)
             try:
@@ -80,15 +77,3 @@ class WebSockets:
         finally:
             await asyncio.shield(asyncio.ensure_future(subscription.close()))
         return response
-
-
-def _let_the_kernel_give_up(request: web.Request) -> None:
-    """Bytes that nobody took for 90 s mean that nobody is there; TCP alone would try for minutes.
-
-    Not sooner: the kernel counts a reader that only thinks, its own buffer full, the same way.
-    """
-    transport = request.transport
-    connection = None if transport is None else transport.get_extra_info("socket")
-    option = getattr(sockets, "TCP_USER_TIMEOUT", None)
-    if connection is not None and option is not None:
-        connection.setsockopt(sockets.IPPROTO_TCP, option, USER_TIMEOUT_MS)
