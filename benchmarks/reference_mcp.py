@@ -78,7 +78,6 @@ async def get_my_identity() -> Identity:
 if __name__ == "__main__":
     app = server.streamable_http_app(
         stateless_http=True,
-        json_response="--json" in sys.argv,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[-1]), log_level="error", access_log=False)
