@@ -39,10 +39,6 @@ class TokenBuckets:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    @property
-    def is_off(self) -> bool:
-        return self._rate <= 0
-
     def take(self, key: str, cost: float = 1.0) -> None:
         """Raise RateLimited when too little is left; a refused call costs nothing.
 
