@@ -103,7 +103,10 @@ class Acked(Struct, gc=False):
 
 
 class Standing(Struct, kw_only=True):
-    """Where a message stands in one inbox. `since` is when it came to be so (wall time)."""
+    """Where a message stands in one inbox.
+
+    `since` is when it came to be so (wall time); of a ready one, when it was accepted.
+    """
 
     recipient: str
     state: State
@@ -302,7 +305,7 @@ class QueueBackend(ABC):
         From now on a message into this inbox answers the wait when it comes from `asked` and
         (1) its `reply_to` is the question; or (2) it has no `reply_to` and is no question, the
         oldest wait first: `replied`; or (3) it is a question whose own wait was opened after this
-        one: `crossed`. It is then leased under `question_id` and shown to no other reader.
+        one: `crossed`. It is then leased under `question_id`, and no other reader can lease it.
 
         Opening an open wait again, or one that has its answer, returns it as it stands; opening a
         closed one takes a reply that came meanwhile and is still ready. `seconds` bounds the wait
