@@ -13,7 +13,7 @@ from agent_hub.core.asking import Asking, Question
 from agent_hub.core.bounds import MAX_ASK_SECONDS, check_span
 from agent_hub.core.clock import Clock
 from agent_hub.core.draft_rules import check_draft, fingerprint
-from agent_hub.core.errors import HubError, Invalid, WaitForSelf
+from agent_hub.core.errors import BackendUnavailable, HubError, Invalid, WaitForSelf
 from agent_hub.core.message import ALL, Draft, new_message_id
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.presence import Presence
@@ -164,6 +164,8 @@ class Sending:
         try:
             receipt = await self._backend.send(replace(submission, recipient=recipient))
         except HubError as refusal:
+            if isinstance(refusal, BackendUnavailable) and not result.accepted:
+                raise  # the store is away: a refusal of the whole, to be tried again
             self._metrics.rejected(refusal.code)
             result.rejected.append((recipient, refusal.code))
             return

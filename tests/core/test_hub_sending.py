@@ -352,3 +352,14 @@ async def test_a_caller_that_hangs_up_in_the_middle_has_told_all(
     await cancel(call)
     await settle()
     assert (await hub.totals()).accepted == many
+
+
+async def test_a_broadcast_that_the_store_is_away_for_is_refused_whole(
+    hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await register(hub, "alpha", "beta", "gamma")
+    with monkeypatch.context() as broken:
+        broken.setattr(backend, "send", away)
+        with pytest.raises(BackendUnavailable):
+            await broadcast(hub)
+    assert len((await broadcast(hub)).accepted) == 2
