@@ -133,7 +133,7 @@ def fault_of(complaint: str) -> Fault:
     steps = _STEP.finditer(path.removesuffix("`"))
     pointer = "".join(f"/{step['name'] or step['index']}" for step in steps)
     opening, field, name = said.partition(" field `")
-    if field and name.endswith("`"):
+    if field:
         name = _shown(name.removesuffix("`"))
         said = f"{opening}{field}{name}`"
         pointer += "/" + name.replace("~", "~0").replace("/", "~1")

@@ -136,7 +136,7 @@ async def test_no_body_keeps_the_hub_busy_while_others_wait(
     assert process_time() - started < AT_ONCE
 
 
-@pytest.mark.parametrize("name", ["x" * LARGE, "two\nlines", "`"])
+@pytest.mark.parametrize("name", ["x" * LARGE, " - at `$" * 1_000, "two\nlines", "`"])
 async def test_an_unknown_field_is_named_whatever_it_is_called_but_not_at_length(
     rest: Caller, name: str
 ) -> None:
