@@ -59,16 +59,13 @@ class Roster:
         """Serialise each event once and write it to all who want it."""
         default = "all" if len(self._events) <= EVENTS_BY_DEFAULT_UP_TO else "none"
         listeners = [s for s, asked in self._events.items() if (asked or default) == "all"]
-        if listeners:
-            self._run(self._announce(listeners, events))
-
-    async def _announce(self, listeners: list[Listed], events: list[PresenceEvent]) -> None:
-        for event in events:
+        for event in events if listeners else ():
             frame = frames.presence(event)
             about = [agent.agent_id for agent, _ in event.agents]
             for listener in listeners:
                 if about != [listener.agent_id]:  # nobody needs to hear of itself alone
-                    await listener.announce(frame)
+                    # On its own: one that does not read would keep the others waiting.
+                    self._run(listener.announce(frame))
 
     def _beat(self) -> None:
         self._timer = None
