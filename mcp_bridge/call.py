@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -15,6 +17,8 @@ from agent_hub.core.message import is_traceparent
 from agent_hub.core.principal import Principal
 from agent_hub.core.taking import Taking
 from agent_hub.core.wakeup import Wakeup
+
+log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 15.0
 
@@ -72,21 +76,32 @@ def progress_token(context: Context) -> str | int | None:
     return None if context.meta is None else context.meta.get("progress_token")
 
 
-async def report_progress(context: Context, clock: Clock, total: float, asked: str) -> None:
-    """Tell a client that gave a token, every PROGRESS_SECONDS, that its call is still waiting.
+@asynccontextmanager
+async def telling_progress(
+    context: Context, clock: Clock, total: float, asked: str
+) -> AsyncIterator[None]:
+    """While the block runs, tell a client that gave a token every PROGRESS_SECONDS that it does.
 
-    Runs until it is cancelled. `total` is in seconds, as is the progress.
+    `total` is in seconds, as is the progress.
     """
+    task = asyncio.ensure_future(_tell_progress(context, clock, total, asked))
+    try:
+        yield
+    finally:
+        task.cancel()
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(ended, Exception):  # the block is none the worse
+            log.error("progress could not be told", exc_info=ended)
+
+
+async def _tell_progress(context: Context, clock: Clock, total: float, asked: str) -> None:
     token = progress_token(context)
     passed = 0.0
     while token is not None:
         with Wakeup(clock, PROGRESS_SECONDS) as alarm:
             await alarm.wait()
         passed += PROGRESS_SECONDS
+        message = f"waiting for {asked}"
         await context.session.send_progress_notification(
-            token,
-            passed,
-            total,
-            f"waiting for {asked}",
-            related_request_id=str(context.request_id),
+            token, passed, total, message, related_request_id=str(context.request_id)
         )

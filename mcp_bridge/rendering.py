@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from agent_hub.core.agent import Agent, Status
-from agent_hub.core.message import EMPTY_PAYLOAD, Delivery, Message
-from agent_hub.core.queue_backend import WaitState
+from agent_hub.core.message import EMPTY_PAYLOAD, Delivery, Draft, Message
+from agent_hub.core.queue_backend import Wait, WaitState
 from agent_hub.core.reading import Unread
 from agent_hub.core.sending import Broadcast, Sent
 from agent_hub.wire.problems import Problem
@@ -185,16 +185,16 @@ def _broadcast(answer: Broadcast) -> str:
     return f"{accepted} Not accepted for: {refused}."
 
 
-def reply(state: WaitState, delivery: Delivery | None, question_id: str, asker: str, asked: str,
-          now: float) -> str:  # fmt: skip
+def waited(draft: Draft, question_id: str, wait: Wait, now: float) -> str:
     """What became of a question."""
+    asked, delivery = draft.to, wait.delivery
     if delivery is None:
         return (
             f"No reply yet: `{asked}` has your question `{question_id}`. Do not ask again; "
             "the reply will be in get_messages."
         )
-    shown = messages([delivery], asker, now)
-    if state is WaitState.CROSSED:
+    shown = messages([delivery], draft.sender, now)
+    if wait.state is WaitState.CROSSED:
         return (
             f"Crossed: `{asked}` asks you, while you ask it. Answer its question with send_message "
             f"and reply_to `{delivery.message.id}`; the reply to yours (`{question_id}`) will be "

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import anyio
 import msgspec
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
@@ -20,19 +19,15 @@ from mcp_types import (
 )
 from msgspec import Raw
 
-from agent_hub.core.agent import (
-    MAX_CAPABILITIES,
-    MAX_CAPABILITY_CHARACTERS,
-    Agent,
-)
+from agent_hub.core.agent import MAX_CAPABILITIES, MAX_CAPABILITY_CHARACTERS, Agent
 from agent_hub.core.bounds import MAX_ASK_SECONDS, MAX_LOOKED_AT
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import HubError, Internal, Invalid
 from agent_hub.core.hub import Hub
 from agent_hub.core.message import Cursor, Delivery, Draft
 from agent_hub.core.queue_backend import Page, State
-from agent_hub.wire import messages, problems
-from mcp_bridge import rendering
+from agent_hub.wire import messages
+from mcp_bridge.answers import Answer, Answers, identity, refused
 from mcp_bridge.arguments import (
     CheckinClient,
     GetMessages,
@@ -45,13 +40,13 @@ from mcp_bridge.arguments import (
 from mcp_bridge.call import (
     Context,
     caller,
-    own_url,
     progress_token,
-    report_progress,
     request_id,
+    telling_progress,
     traceparent,
     until_written,
 )
+from mcp_bridge.rendering import clean
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +63,6 @@ POINTERS = {
 }
 ASK_POINTERS = {**POINTERS, "/wait": "/timeout"}
 
-Answer = tuple[str, dict[str, Any]]
-"""Markdown, and the same for programs."""
-
 
 class Tools:
     """Answers `tools/list` and `tools/call`."""
@@ -78,6 +70,7 @@ class Tools:
     def __init__(self, hub: Hub, clock: Clock) -> None:
         self._hub = hub
         self._clock = clock
+        self._answers = Answers(hub, clock)
         self._listed = tools()
         self._tools: dict[str, Callable[[Context, Any], Awaitable[Answer]]] = {
             "checkin_client": self.checkin_client,
@@ -101,13 +94,14 @@ class Tools:
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
         try:
-            text, structured = await tool(context, decode(params.name, params.arguments))
+            answer = await tool(context, decode(params.name, params.arguments))
         except HubError as refusal:
-            return _refused(_renamed(refusal, params.name), context)
+            return _result(refused(context, _renamed(refusal, params.name)), is_error=True)
         except Exception:
             log.exception("a tool failed", extra={"request_id": request_id(context)})
-            return _refused(Internal("the hub failed; its log knows more"), context)
-        return CallToolResult(content=[_text(text)], structured_content=structured)
+            failure = Internal("the hub failed; its log knows more")
+            return _result(refused(context, failure), is_error=True)
+        return _result(answer)
 
     # --- the five -------------------------------------------------------------------------
 
@@ -118,50 +112,29 @@ class Tools:
             capabilities=_capabilities(given.capabilities),
         )
         registered = await self._hub.register(caller(context), agent)
-        text = f"You are `{agent.agent_id}`. {rendering.peers(registered.peers)}"
-        peers = [
-            {
-                "agent_id": peer.agent_id,
-                "name": peer.name,
-                "status": status.value,
-                "capabilities": list(peer.capabilities),
-            }
-            for peer, status in registered.peers[: rendering.MAX_LISTED]
-        ]
-        answer = {"success": True, "agent_id": agent.agent_id, "peers": peers}
-        return await self._with_unread(context, agent.agent_id, text, answer)
+        return await self._answers.checked_in(context, agent.agent_id, registered.peers)
 
     async def send_message(self, context: Context, given: SendMessage) -> Answer:
         draft = _draft(context, given, ttl=given.ttl)
         sent = await self._hub.send(caller(context), draft)
-        text = rendering.sent(sent, draft.to, self._clock.time())
-        answer = messages.answer_of(sent, draft.to, self._hub.durability)
-        structured = msgspec.to_builtins(answer)
-        return await self._with_unread(context, draft.sender, text, structured)
+        return await self._answers.accepted(context, draft, sent)
 
     async def send_message_and_wait(self, context: Context, given: SendMessageAndWait) -> Answer:
         draft = _draft(context, given)
         seconds = _patience(given.timeout, has_token=progress_token(context) is not None)
-        sent, question = await self._hub.ask(caller(context), draft, seconds)
+        with anyio.CancelScope(shield=True):  # asked or not asked, and never half
+            sent, question = await self._hub.ask(caller(context), draft, seconds)
         async with until_written(context, question):
-            async with self._progress(context, seconds, draft.to):
+            async with telling_progress(context, self._clock, seconds, draft.to):
                 wait = await question.answered()
-            answer = msgspec.to_builtins(messages.sent_answer(sent, draft.to, self._hub.durability))
-            answer["status"] = wait.state.value
-            reply = wait.delivery
-            answer["reply"] = None if reply is None else rendering.structured(reply)
-            answer["cursor"] = await self._cursor(context, draft.sender, reply)
-            text = rendering.reply(
-                wait.state, reply, question.question_id, draft.sender, draft.to, self._clock.time()
-            )
-            return await self._with_unread(context, draft.sender, text, answer)
+            return await self._answers.waited(context, draft, sent, wait)
 
     async def get_messages(self, context: Context, given: GetMessages) -> Answer:
         again = await self._read_before(context, given)
-        if again is not None and again.total > len(again.deliveries):
-            # What was read before comes first, and all of it: the cursor must not pass over any.
-            return await self._mail(context, given, again.deliveries, None, again)
         seen = again.deliveries if again else []
+        if again is not None and again.total > len(seen):
+            # What was read before comes first, and all of it: the cursor must not pass over any.
+            return await self._answers.mail(context, given.client_id, seen, None, again)
         taking = await self._hub.receive(
             caller(context),
             given.client_id,
@@ -171,80 +144,11 @@ class Tools:
         )
         async with until_written(context, taking):
             leased = await taking.leased()
-            shown = seen + leased.deliveries
-            return await self._mail(context, given, shown, leased.cursor, again)
-
-    async def _mail(
-        self,
-        context: Context,
-        given: GetMessages,
-        shown: Sequence[Delivery],
-        position: Cursor | None,
-        again: Page | None,
-    ) -> Answer:
-        """`position` is the cursor when there is nothing to show."""
-        cursor = _newest(shown) or position
-        text = "No messages."
-        if shown:
-            text = rendering.messages(shown, given.client_id, self._clock.time())
-            text += f"\n\nCursor: {cursor}"
-        answer: dict[str, Any] = {
-            "messages": [rendering.structured(delivery) for delivery in shown],
-            "cursor": None if cursor is None else str(cursor),
-        }
-        if again is not None:
-            answer["recovered"] = again.recovered
-        return await self._with_unread(context, given.client_id, text, answer)
+            shown = [*seen, *leased.deliveries]
+            return await self._answers.mail(context, given.client_id, shown, leased.cursor, again)
 
     async def get_my_identity(self, context: Context, given: object) -> Answer:
-        example = {
-            "my_id": "cursor_client_1",
-            "recipients": {
-                "vscode_client_1": {
-                    "name": "VS Code instance",
-                    "description": "the API team's editor",
-                }
-            },
-            "server_info": {"url": own_url(context), "transport": "http_streamable"},
-        }
-        text = (
-            "Read `mcp_recipients.json` in the root of your project: `my_id` is your id "
-            "(client_id and sender_id in the other tools), the keys of `recipients` are whom you "
-            "can write to. If there is no such file, ask your user for your id, or make one up, "
-            "and offer to write the file:\n\n"
-            f"```json\n{msgspec.json.format(msgspec.json.encode(example)).decode()}\n```"
-        )
-        return text, {"file": "mcp_recipients.json", "example": example}
-
-    # --- what they share ------------------------------------------------------------------
-
-    async def _with_unread(
-        self, context: Context, agent_id: str, text: str, answer: dict[str, Any]
-    ) -> Answer:
-        """The answer with what waits to be read, so that a model hears of mail by itself."""
-        unread = await self._hub.unread(caller(context), agent_id)
-        answer["unread"] = unread.total
-        line = rendering.unread(unread)
-        return (f"{text}\n\n{line}" if line else text), answer
-
-    @asynccontextmanager
-    async def _progress(self, context: Context, seconds: float, asked: str) -> AsyncIterator[None]:
-        task = asyncio.ensure_future(report_progress(context, self._clock, seconds, asked))
-        try:
-            yield
-        finally:
-            task.cancel()
-            (ended,) = await asyncio.gather(task, return_exceptions=True)
-            if isinstance(ended, Exception):  # the wait itself is none the worse
-                log.error("progress could not be told", exc_info=ended)
-
-    async def _cursor(
-        self, context: Context, agent_id: str, delivery: Delivery | None
-    ) -> str | None:
-        if delivery is not None:
-            return str(delivery.cursor)
-        position = await self._hub.position(caller(context), agent_id)
-        return None if position is None else str(position)
+        return identity(context)
 
     async def _read_before(self, context: Context, given: GetMessages) -> Page | None:
         """What was read after the cursor and is still kept, as much as one call hands out.
@@ -290,7 +194,7 @@ def _patience(timeout: float, *, has_token: bool) -> float:
 def _capabilities(given: str | Sequence[str]) -> tuple[str, ...]:
     """Whatever a model lists, cut to the limits; this is never a reason to refuse."""
     listed = given.split(",") if isinstance(given, str) else given
-    named = (" ".join(rendering.clean(one).split()) for one in listed)
+    named = (" ".join(clean(one).split()) for one in listed)
     cut = (one[:MAX_CAPABILITY_CHARACTERS].strip() for one in named)
     return tuple(dict.fromkeys(one for one in cut if one))[:MAX_CAPABILITIES]
 
@@ -298,20 +202,13 @@ def _capabilities(given: str | Sequence[str]) -> tuple[str, ...]:
 def _as_many_as_fit(deliveries: Sequence[Delivery]) -> list[Delivery]:
     """The first of them, within what one call hands out."""
     fitting: list[Delivery] = []
+    room = MAX_TAKEN_BYTES
     for delivery in deliveries[:MAX_TAKEN]:
-        if fitting and _bytes(fitting) + delivery.message.size > MAX_TAKEN_BYTES:
+        room -= delivery.message.size
+        if fitting and room < 0:
             break
         fitting.append(delivery)
     return fitting
-
-
-def _bytes(deliveries: Sequence[Delivery]) -> int:
-    return sum(delivery.message.size for delivery in deliveries)
-
-
-def _newest(deliveries: Sequence[Delivery]) -> Cursor | None:
-    newest = max(deliveries, key=lambda delivery: delivery.message.seq, default=None)
-    return None if newest is None else newest.cursor
 
 
 def _renamed(refusal: HubError, tool: str) -> HubError:
@@ -320,14 +217,7 @@ def _renamed(refusal: HubError, tool: str) -> HubError:
     return in_words_of(refusal, ASK_POINTERS if tool == "send_message_and_wait" else POINTERS)
 
 
-def _refused(refusal: HubError, context: Context) -> CallToolResult:
-    problem = problems.problem(refusal, request_id(context))
-    return CallToolResult(
-        content=[_text(rendering.refusal(problem))],
-        structured_content=msgspec.to_builtins(problem),
-        is_error=True,
-    )
-
-
-def _text(text: str) -> TextContent:
-    return TextContent(type="text", text=text)
+def _result(answer: Answer, *, is_error: bool = False) -> CallToolResult:
+    text, structured = answer
+    content = TextContent(type="text", text=text)
+    return CallToolResult(content=[content], structured_content=structured, is_error=is_error)
