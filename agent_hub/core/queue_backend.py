@@ -83,7 +83,8 @@ class Receipt(Struct, gc=False, kw_only=True):
 
 
 class Page(Struct, kw_only=True):
-    """What a look at an inbox shows, oldest first. `total` counts all that match.
+    """What a look at an inbox shows, oldest first. `total` counts all that match, `ready` all
+    that wait to be read.
 
     `cursor` is the last delivery's; with none, the newest position of the inbox; None for an
     inbox that does not exist. `recovered`: nothing newer than the given cursor is missing.
@@ -93,6 +94,7 @@ class Page(Struct, kw_only=True):
     total: int
     cursor: Cursor | None
     recovered: bool
+    ready: int = 0
 
 
 class Acked(Struct, gc=False):
@@ -308,7 +310,8 @@ class QueueBackend(ABC):
         one: `crossed`. It is then leased under `question_id`, and no other reader can lease it.
 
         Opening an open wait again, or one that has its answer, returns it as it stands; opening a
-        closed one takes a reply that came meanwhile and is still ready. `seconds` bounds the wait
+        closed one takes a reply that came meanwhile and is still ready, or shows as settled one
+        that was acked and is still kept. `seconds` bounds the wait
         should its holder vanish. Raises TooManyWaits.
         """
 

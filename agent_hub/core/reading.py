@@ -108,9 +108,8 @@ class Reading:
         """What waits for an agent, to be told beside another answer: it counts as no call."""
         caller.must_act_as(agent_id)
         page = await self._backend.look(agent_id, None, UNREAD_LOOKED_AT)
-        ready = [d.message.sender for d in page.deliveries if d.state == State.READY]
-        total = page.total - len(page.deliveries) + len(ready)
-        return Unread(total=total, senders=Counter(ready))
+        ready = (d.message.sender for d in page.deliveries if d.state == State.READY)
+        return Unread(total=page.ready, senders=Counter(ready))
 
     def watch(self, caller: Principal, agent_id: str, wake: Callable[[], None]) -> Watch:
         """Call `wake`, soon, whenever an agent's inbox may have got mail; a hint, not a count."""

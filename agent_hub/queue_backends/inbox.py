@@ -345,7 +345,9 @@ class Inbox:
         shown += [self._delivery(held) for held in self._leased.values()]
         if since is not None:
             shown += self._kept_after(since)
-        return self._page(shown, since, limit)
+        page = self._page(shown, since, limit)
+        page.ready = len(self._ready)
+        return page
 
     def kept(self, since: Cursor, limit: int) -> Page:
         """Only the kept ones newer than `since`."""
@@ -426,7 +428,7 @@ class Inbox:
         self, question_id: str, asked: str, now: float, *, since: float, deadline: float
     ) -> Wait:
         """Reserve the reply to a question; one that came while no wait stood is taken now."""
-        answered = self.waits.answered(question_id)
+        answered = self.waits.answered(question_id) or self._read_already(question_id, asked, now)
         if answered is not None:
             return answered
         wait = self.waits.open(question_id, asked, since, deadline)
@@ -438,6 +440,19 @@ class Inbox:
                     self._answer(wait, message, now)
                     break
         return wait.view()
+
+    def _read_already(self, question_id: str, asked: str, now: float) -> Wait | None:
+        """A reply that was acked as ordinary mail while no wait stood answers all the same."""
+        replies = [
+            kept
+            for kept in self._kept.values()
+            if kept.message.reply_to == question_id and kept.message.sender == asked
+        ]
+        if not replies or question_id in self.waits:
+            return None
+        first = min(replies, key=lambda kept: kept.message.seq)
+        delivery = Delivery(first.message, self.epoch, first.attempt, State.ACKED)
+        return self.waits.remember(question_id, delivery, now)
 
     def _answer(self, wait: OpenWait, message: Message, now: float) -> None:
         held = self._hold(message, wait.question_id, now, NEVER)

@@ -97,9 +97,15 @@ class MemoryBackend(QueueBackend):
             claim = self._claims.take_abandoned(
                 draft.sender, to, submission.fingerprint, submission.message_id, now
             )
-            if claim is not None:
+            if claim is not None and not self._has_ended(claim.message_id, to):
                 return claim.receipt
         return self._receipt(submission.message_id, to)
+
+    def _has_ended(self, message_id: str, recipient: str) -> bool:
+        """Whether nobody can answer this question any more."""
+        inbox = self._existing(recipient)
+        standing = None if inbox is None else inbox.standing(message_id)
+        return standing is None or standing.state in (State.EXPIRED, State.DEAD, State.DROPPED)
 
     def _receipt(self, message_id: str, recipient: str) -> Receipt | None:
         """The receipt of a message that this inbox still knows."""

@@ -103,10 +103,26 @@ class Waits:
         """End an open wait; with `keep` a settled reply can be given again for a while."""
         wait = self._open.pop(question_id, None)
         if keep and wait is not None and wait.settled and wait.state is WaitState.REPLIED:
-            self._answered[question_id] = (now + self._limits.idempotency_seconds, wait.view())
-            if len(self._answered) > self._limits.answers_per_agent:
-                del self._answered[next(iter(self._answered))]
+            self._remember(wait.view(), now)
         return wait
+
+    def remember(self, question_id: str, delivery: Delivery, now: float) -> Wait:
+        """An answer that is settled already, to be given again for a while."""
+        answer = Wait(
+            question_id=question_id,
+            since=now,
+            state=WaitState.REPLIED,
+            delivery=delivery,
+            settled=True,
+        )
+        self._remember(answer, now)
+        return answer
+
+    def _remember(self, answer: Wait, now: float) -> None:
+        forget_at = now + self._limits.idempotency_seconds
+        self._answered[answer.question_id] = (forget_at, answer)
+        if len(self._answered) > self._limits.answers_per_agent:
+            del self._answered[next(iter(self._answered))]
 
     def come_due(self, now: float, monotonic: float) -> list[str]:
         """Forget old answers; the questions whose holder vanished."""

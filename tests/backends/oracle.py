@@ -462,7 +462,9 @@ class Oracle(QueueBackend):
         shown = self._of(agent_id, *OWED)
         if since is not None:
             shown += self._kept_after(agent_id, since)
-        return self._page(agent_id, shown, since, limit)
+        page = self._page(agent_id, shown, since, limit)
+        page.ready = len(self._of(agent_id, State.READY))
+        return page
 
     async def kept(self, agent_id: str, since: Cursor, limit: int) -> Page:
         self._due()
@@ -523,6 +525,10 @@ class Oracle(QueueBackend):
             question.deadline = max(question.deadline, self._clock.monotonic() + seconds)
         if found is not None:
             return found
+        for record in sorted(self._of(agent_id), key=lambda record: record.message.seq):
+            told = (record.message.sender, record.message.reply_to) == (asked, question_id)
+            if told and record.kept:
+                return self._answered_by(agent_id, question_id, record)
         pending = [
             question
             for question in self._books.questions
@@ -539,6 +545,19 @@ class Oracle(QueueBackend):
                 self._answer(question, record, WaitState.REPLIED)
                 break
         return self._view(question)
+
+    def _answered_by(self, agent_id: str, question_id: str, record: Record) -> Wait:
+        """A reply that was read as ordinary mail."""
+        answer = Wait(
+            question_id=question_id,
+            since=self._now(),
+            state=WaitState.REPLIED,
+            delivery=Delivery(record.message, record.epoch, record.attempts, State.ACKED),
+            settled=True,
+        )
+        until = self._now() + self._limits.idempotency_seconds
+        self._books.answers.append((until, agent_id, answer))
+        return answer
 
     def _view(self, question: OpenQuestion) -> Wait:
         record = question.record

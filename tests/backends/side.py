@@ -78,7 +78,8 @@ class Side:
         return message, epoch, delivery.attempt, str(delivery.state)
 
     def _page(self, page: Page) -> object:
-        return self.plain(page.deliveries), page.total, self.plain(page.cursor), page.recovered
+        shown = self.plain(page.deliveries), self.plain(page.cursor)
+        return shown, page.total, page.ready, page.recovered
 
     def _standing(self, standing: Standing) -> object:
         since = standing.since if standing.state is State.ACKED else None

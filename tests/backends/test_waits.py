@@ -452,13 +452,30 @@ async def test_a_kept_answer_is_given_again_for_ten_minutes(
     assert wait.state is WaitState.PENDING
 
 
-async def test_an_answer_that_was_not_to_be_kept_is_not_given_again(
-    backend: QueueBackend,
+async def test_a_reply_that_was_read_as_ordinary_mail_answers_the_question_asked_again(
+    backend: QueueBackend, clock: ManualClock
 ) -> None:
     question = await ask(backend)
+    await backend.close_wait("alpha", question.message_id)
     reply = await answer(backend, question)
     await backend.ack("alpha", [reply.message_id])
+    for wait in (
+        await backend.open_wait("alpha", question.message_id, "beta", seconds=60),
+        await waiting(backend, question),
+    ):
+        assert (wait.state, wait.settled) == (WaitState.REPLIED, True)
+        assert wait.delivery is not None
+        assert wait.delivery.message.id == reply.message_id
+
+
+async def test_a_reply_that_is_kept_no_more_answers_nothing(
+    backend: QueueBackend, clock: ManualClock
+) -> None:
+    question = await ask(backend)
     await backend.close_wait("alpha", question.message_id)
+    reply = await answer(backend, question)
+    await backend.ack("alpha", [reply.message_id])
+    await clock.advance(300)
     wait = await backend.open_wait("alpha", question.message_id, "beta", seconds=60)
     assert wait.state is WaitState.PENDING
 

@@ -468,3 +468,32 @@ async def test_the_asker_sees_where_its_question_stands(hub: Hub) -> None:
     [standing] = await hub.standings(ANYONE, "beta", question_id)
     assert standing.state is State.ACKED
     await cancel(call)
+
+
+async def abandon(hub: Hub, **more: Any) -> str:
+    """A question whose asker hung up while it waited."""
+    _, question = await hub.ask(ANYONE, draft("?", sender="alpha", to="beta", **more), 60)
+    await cancel(await soon(question.answered()))
+    await question.close()
+    return question.question_id
+
+
+async def test_a_question_asked_again_finds_the_reply_that_was_read_as_ordinary_mail(
+    hub: Hub,
+) -> None:
+    question_id = await abandon(hub)
+    await send(hub, "!", sender="beta", to="alpha", reply_to=question_id)
+    assert texts((await receive(hub, "alpha")).deliveries) == ["!"]
+    sent, again = await hub.ask(ANYONE, draft("?", sender="alpha", to="beta"), 60)
+    async with again:
+        wait = await again.answered()
+    assert sent.replayed
+    assert (wait.state, wait.settled) == (WaitState.REPLIED, True)
+
+
+async def test_a_question_that_expired_unread_is_asked_anew(hub: Hub, clock: ManualClock) -> None:
+    await abandon(hub, ttl=5)
+    await clock.advance(10)
+    sent, again = await hub.ask(ANYONE, draft("?", sender="alpha", to="beta", ttl=5), 60)
+    await again.close()
+    assert not sent.replayed

@@ -355,3 +355,11 @@ async def test_a_store_that_is_away_says_so(
 async def test_a_hub_knows_how_long_it_runs(hub: Hub, clock: ManualClock) -> None:
     await clock.advance(12)
     assert hub.uptime == 12
+
+
+async def test_what_a_reader_has_in_hand_is_not_unread(hub: Hub) -> None:
+    for number in range(100):
+        await send(hub, str(number))
+    stream = await hub.subscribe(ANYONE, "alpha", max_in_flight=90)
+    assert len(await stream.batch()) == 90
+    assert (await hub.unread(ANYONE, "alpha")).total == 10
