@@ -70,7 +70,7 @@ def create_app(
     app[HUB] = hub
     app[GATE] = gate
     routes = api_routes(rest) + operation_routes(operations)
-    add_routes(app, gate, routes, operations, WebSockets(hub, clock, roster))
+    add_routes(app, gate, routes, operations, WebSockets(hub, clock, gate, roster))
     app.cleanup_ctx.append(_lifetime(hub, roster))
     app.on_shutdown.append(_drain)
     _mount_mcp(app, hub, clock, gate, bodies)

@@ -13,6 +13,7 @@ from agent_hub.core.hub import Hub
 from agent_hub.core.principal import Principal
 from agent_hub.core.subscription import DEFAULT_IN_FLIGHT
 from agent_hub.web.bodies import query
+from agent_hub.web.gate import Gate
 from agent_hub.web.roster import Roster
 from agent_hub.web.stream import Stream
 
@@ -40,8 +41,9 @@ class SocketQuery(Struct, forbid_unknown_fields=True):
 class WebSockets:
     """The handler of `/ws/{agent_id}`."""
 
-    def __init__(self, hub: Hub, clock: Clock, roster: Roster) -> None:
+    def __init__(self, hub: Hub, clock: Clock, gate: Gate, roster: Roster) -> None:
         self._hub = hub
+        self._gate = gate
         self._clock = clock
         self._roster = roster
 
@@ -67,6 +69,7 @@ class WebSockets:
             max_in_flight=asked.max_in_flight,
         )
         try:
+            self._gate.finish(request, response.headers)
             await response.prepare(request)
             stream = Stream(self._hub, self._clock, caller, request, response, subscription)
             self._roster.add(stream, asked.events)

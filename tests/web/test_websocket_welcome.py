@@ -166,3 +166,12 @@ UPGRADE = {
     "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }
+
+
+async def test_the_upgrade_carries_the_name_of_its_request() -> None:
+    headers = {"X-Request-Id": "mine-1"}
+    async with (
+        running_hub() as hub,
+        hub.session.ws_connect("/ws/beta", headers=headers) as socket,
+    ):
+        assert socket._response.headers["X-Request-Id"] == "mine-1"
