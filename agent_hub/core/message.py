@@ -119,11 +119,12 @@ class Draft(Struct, gc=False, kw_only=True):
         return characters + len(self.payload)
 
 
-class Message(Struct, gc=False):
+class Message(Struct, gc=False, array_like=True):
     """An accepted draft: immutable. `accepted_at` is in the store's wall time.
 
     The lifetime is kept as `ttl` because that object is shared by all messages with the default
-    one, where an absolute time would cost each of them 32 bytes.
+    one, where an absolute time would cost each of them 32 bytes. `array_like`: a journal writes
+    the values without their names, so that their order here must stay.
     """
 
     id: str

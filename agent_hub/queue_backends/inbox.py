@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from sys import intern
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from agent_hub.core.errors import InboxFull, SenderShare
@@ -30,49 +29,15 @@ from agent_hub.core.queue_backend import (
     Wait,
     WaitState,
 )
+from agent_hub.queue_backends import facts
+from agent_hub.queue_backends.journal import Journal
+from agent_hub.queue_backends.states import NEVER, Held, Kept, Past, Settled
 from agent_hub.queue_backends.waits import OpenWait, Waits
 
-NEVER = float("inf")
 RETRY_FULL_SECONDS = 1.0
-
-
-class Held(Struct, gc=False):
-    """A leased message. `since` is wall time, `runs_out` monotonic; NEVER while held alive."""
-
-    message: Message
-    lease_id: str
-    since: float
-    attempt: int
-    failures: int
-    runs_out: float
-
-
-class Kept(Struct, gc=False):
-    """An acked message that can still be read again."""
-
-    message: Message
-    attempt: int
-    acked_at: float
-
-
-class Settled(Struct, gc=False):
-    """What is remembered of a message when its content is gone."""
-
-    seq: int
-    sender: str
-    state: State
-    since: float
-    accepted_at: float
-    expires_at: float
-    attempts: int
-    forget_at: float
-
-
-class Past(Struct, gc=False):
-    """What a ready message has behind it, when it was handed out before."""
-
-    attempts: int
-    failures: int
+NO_PAST = Past(0, 0)
+LOST_HOLDER = ""
+"""The lease of all that was owed when another process ended."""
 
 
 def _seq(message: Message) -> int:
@@ -92,6 +57,7 @@ class Inbox:
         agent_id: str,
         limits: Limits,
         *,
+        journal: Journal,
         ended: Callable[[Undelivered], None],
         forgotten: Callable[[str, Inbox], None],
         wake: Callable[[str], None],
@@ -101,6 +67,7 @@ class Inbox:
         self.epoch = secrets.token_hex(8)
         self.waits = Waits(agent_id, limits)
         self._limits = limits
+        self._journal = journal
         self._ended = ended
         self._forgotten = forgotten
         self._notify = wake
@@ -113,6 +80,7 @@ class Inbox:
         self._leases: dict[str, list[str]] = {}
         self._kept: dict[str, Kept] = {}  # by the time of the ack
         self._settled: dict[str, Settled] = {}  # by the time of settling
+        self._reserved = 0  # on their way in
         self._owed = 0
         self._owed_bytes = 0
         self._owed_by_sender: dict[str, int] = {}
@@ -123,12 +91,25 @@ class Inbox:
 
     # --- in -------------------------------------------------------------------------------
 
-    def accept(self, submission: Submission, now: float) -> Message:
-        """Take a message in. Raises InboxFull or SenderShare, and has then changed nothing."""
+    def reserve(self, submission: Submission) -> list[Message]:
+        """Keep a place for a message. Raises InboxFull or SenderShare, and has changed nothing.
+
+        Returns what makes way for it, in nobody's sight until `publish` or `withdraw`.
+        """
+        sender, size = submission.draft.sender, submission.draft.size
+        victims = self._make_room(sender, size)
+        for victim in victims:
+            self._ready.remove(victim)
+            self._count(victim.sender, victim.size, -1)
+        self._count(sender, size, 1)
+        self._reserved += 1
+        return victims
+
+    def number(self, submission: Submission, now: float) -> Message:
+        """The message that takes the reserved place, with the next seq."""
         draft = submission.draft
-        self._make_room(draft.sender, draft.size, now)
         self._last_seq += 1
-        message = Message(
+        return Message(
             submission.message_id,
             self._last_seq,
             intern(draft.sender),  # one name for all that a sender has queued, not one for each
@@ -142,30 +123,44 @@ class Inbox:
             now,
             submission.ttl,
         )
-        self._count(message, 1)
-        self._earliest_expiry = min(self._earliest_expiry, now + submission.ttl)
+
+    def publish(
+        self, message: Message, submission: Submission, victims: Sequence[Message], now: float
+    ) -> None:
+        """Let a numbered message be seen: by the wait that it answers, else by all readers."""
+        self._reserved -= 1
+        for victim in victims:
+            self._count(victim.sender, victim.size, 1)
+            self._end(victim, State.DROPPED, now)
+        self._earliest_expiry = min(self._earliest_expiry, message.expires_at)
         wait = self.waits.match(message, submission)
         if wait is None:
             self._ready.append(message)
             self._notify(self.agent_id)
         else:
             self._answer(wait, message, now)
-        return message
 
-    def _make_room(self, sender: str, size: int, now: float) -> None:
-        """Refuse what does not fit, or drop for it what was chosen to be dropped."""
+    def withdraw(self, message: Message, victims: Sequence[Message]) -> None:
+        """Give back the seq and the place of the message that was numbered last."""
+        self._reserved -= 1
+        self._last_seq -= 1
+        self._count(message.sender, message.size, -1)
+        for victim in victims:
+            self._count(victim.sender, victim.size, 1)
+            insort(self._ready, victim, key=_seq)
+
+    def _make_room(self, sender: str, size: int) -> list[Message]:
+        """Refuse what does not fit, or say what is to be dropped for it."""
         limits = self._limits
         places = limits.inbox_messages - self._owed
         room = limits.inbox_bytes - self._owed_bytes
         share = self._owed_by_sender.get(sender, 0)
         if places > share and room >= size:
-            return
+            return []
         victims = self._victims(sender, size, places, room, share) if limits.drop_oldest else []
         if not victims:
             raise self._refusal(sender, is_full=places <= 0 or room < size)
-        for victim in victims:
-            self._ready.remove(victim)
-            self._end(victim, State.DROPPED, now)
+        return victims
 
     def _victims(self, sender: str, size: int, places: int, room: int, share: int) -> list[Message]:
         """The fewest that must go, the sender's own first: a flood hits itself.
@@ -193,19 +188,19 @@ class Inbox:
             retry_after=RETRY_FULL_SECONDS,
         )
 
-    def _count(self, message: Message, step: int) -> None:
+    def _count(self, sender: str, size: int, step: int) -> None:
         """Keep the sums of what is owed; the hub's notices are outside all limits."""
-        if message.sender == HUB:
+        if sender == HUB:
             self._notice_count += step
             return
         self._owed += step
-        self._owed_bytes += step * message.size
+        self._owed_bytes += step * size
         owed = self._owed_by_sender
-        count = owed.get(message.sender, 0) + step
+        count = owed.get(sender, 0) + step
         if count:
-            owed[message.sender] = count
+            owed[sender] = count
         else:
-            del owed[message.sender]
+            del owed[sender]
 
     # --- out ------------------------------------------------------------------------------
 
@@ -273,9 +268,10 @@ class Inbox:
             wait.settled = True
 
     def _keep(self, message: Message, attempt: int, now: float) -> Acked:
-        self._count(message, -1)
+        self._count(message.sender, message.size, -1)
         self._close_notice(message)
         self._kept[message.id] = Kept(message, attempt, now)
+        self._journal.note(facts.Acked(self.agent_id, message.id, attempt, now))
         # While it was leased, nobody waited for its expiry.
         self._earliest_expiry = min(self._earliest_expiry, message.expires_at)
         if len(self._kept) > self._limits.kept_messages:
@@ -326,7 +322,9 @@ class Inbox:
             self._end(message, State.EXPIRED, now, attempts=held.attempt)
         else:
             insort(self._ready, message, key=_seq)
-            self._past[message.id] = Past(held.attempt, failures)
+            past = self._past[message.id] = Past(held.attempt, failures)
+            if failure:
+                self._journal.note(facts.Failed(self.agent_id, message.id, past))
             self._earliest_expiry = min(self._earliest_expiry, message.expires_at)
 
     def extend(self, lease_id: str, message_ids: Sequence[str], runs_out: float) -> int:
@@ -475,10 +473,12 @@ class Inbox:
     def _end(self, message: Message, state: State, now: float, attempts: int = 0) -> None:
         """A message ends without an ack."""
         past = self._past.pop(message.id, None)
-        self._count(message, -1)
+        attempts = past.attempts if past else attempts
+        self._journal.note(facts.Ended(self.agent_id, message.id, state, attempts, now))
+        self._count(message.sender, message.size, -1)
         self._close_notice(message)
         self._gap_through = max(self._gap_through, message.seq)
-        self._settle(message, state, now, past.attempts if past else attempts, now)
+        self._settle(message, state, now, attempts, now)
         self._ended(
             Undelivered(
                 message_id=message.id,
@@ -536,6 +536,10 @@ class Inbox:
             self._ready = [message for message in self._ready if message.expires_at > now]
         for message in expired:
             self._end(message, State.EXPIRED, now)
+        self._forget_old(now)
+
+    def _forget_old(self, now: float) -> None:
+        """What is kept or remembered goes when its time is over."""
         for kept in [k for k in self._kept.values() if k.message.expires_at <= now]:
             self._unkeep(kept.message.id, now)
         while self._settled and next(iter(self._settled.values())).forget_at <= now:
@@ -550,8 +554,8 @@ class Inbox:
 
     # --- notices --------------------------------------------------------------------------
 
-    def notice(self, ended: Undelivered, now: float) -> Message | None:
-        """Tell this agent, a sender, of one ending; the message if one had to be made for it.
+    def notice(self, ended: Undelivered) -> Notice | None:
+        """Tell this agent, a sender, of one ending; a notice if one has to be posted for it.
 
         With all places for notices taken nothing is told: the standing still says it.
         """
@@ -565,11 +569,14 @@ class Inbox:
             return None
         notice = Notice.about(ended.recipient)
         notice.add(ended, self._limits.ids_per_notice)
-        return self._post(notice, now)
+        self._count(HUB, 0, 1)
+        self._reserved += 1
+        return notice
 
-    def _post(self, notice: Notice, now: float) -> Message:
+    def number_notice(self, notice: Notice, now: float) -> Message:
+        """The message that carries a notice, with the next seq."""
         self._last_seq += 1
-        message = Message(
+        return Message(
             new_message_id(),
             self._last_seq,
             HUB,
@@ -583,17 +590,22 @@ class Inbox:
             now,
             self._limits.notice_ttl,
         )
-        self._count(message, 1)
+
+    def publish_notice(self, message: Message, notice: Notice) -> None:
+        """Let it be read; until then it grows."""
+        self._reserved -= 1
         self._notices[notice.recipient] = (message.id, notice)
         self._earliest_expiry = min(self._earliest_expiry, message.expires_at)
         self._ready.append(message)
         self._notify(self.agent_id)
-        return message
 
     def _rewrite(self, message_id: str, notice: Notice) -> None:
         for place, message in enumerate(self._ready):
             if message.id == message_id:
                 self._ready[place] = replace(message, text=notice.text, payload=notice.payload)
+                self._journal.note(
+                    facts.Rewritten(self.agent_id, message_id, notice.text, notice.payload)
+                )
                 return
 
     def _close_notice(self, message: Message) -> None:
@@ -605,12 +617,94 @@ class Inbox:
                 if pending[0] != message.id
             }
 
+    # --- to begin again where another process ended ------------------------------------------
+
+    def whole(self) -> facts.WholeInbox:
+        """All of it that outlives the process."""
+        owed = [(message, self._past.get(message.id, NO_PAST)) for message in self._ready]
+        owed += [
+            (held.message, Past(held.attempt, held.failures)) for held in self._leased.values()
+        ]
+        owed.sort(key=lambda one: one[0].seq)
+        return facts.WholeInbox(
+            agent_id=self.agent_id,
+            epoch=self.epoch,
+            last_seq=self._last_seq,
+            gap_through=self._gap_through,
+            owed=owed,
+            kept=list(self._kept.values()),
+            settled=self._settled,
+            answered=self.waits.all_answered,
+        )
+
+    def restore(self, whole: facts.WholeInbox) -> None:
+        """Become what was written; only for a new inbox."""
+        self.epoch = whole.epoch
+        self._gap_through = whole.gap_through
+        for message, past in whole.owed:
+            self._hold_for_the_lost(message, past)
+        self._last_seq = whole.last_seq
+        self._kept = {kept.message.id: kept for kept in whole.kept}
+        self._settled = whole.settled
+        self._earliest_expiry = -NEVER
+        for forget_at, answer in whole.answered.values():
+            self.waits.restore_answer(answer, forget_at)
+
+    def restore_accepted(self, message: Message) -> None:
+        """Take in what was accepted. Raises ValueError when something before it is missing."""
+        if message.seq != self._last_seq + 1:
+            raise ValueError(f"seq {message.seq} of {self.agent_id} follows seq {self._last_seq}")
+        self._hold_for_the_lost(message, NO_PAST)
+
+    def _hold_for_the_lost(self, message: Message, past: Past) -> None:
+        """Nobody knows who held what: all of it counts as in the hands of who is gone."""
+        message.sender, message.type = intern(message.sender), intern(message.type)
+        message.to = self.agent_id
+        self._last_seq = message.seq
+        self._count(message.sender, message.size, 1)
+        attempt = max(1, past.attempts)
+        held = Held(message, LOST_HOLDER, message.accepted_at, attempt, past.failures, NEVER)
+        self._leased[message.id] = held
+        self._leases.setdefault(LOST_HOLDER, []).append(message.id)
+
+    def restore_acked(self, acked: facts.Acked) -> None:
+        self._forget_due(acked.at)
+        held = self._taken_back(acked.message_id)
+        self._keep(held.message, acked.attempt, acked.at)
+
+    def restore_ended(self, ended: facts.Ended) -> None:
+        self._forget_due(ended.at)
+        held = self._taken_back(ended.message_id)
+        self._end(held.message, ended.state, ended.at, ended.attempts)
+
+    def _forget_due(self, now: float) -> None:
+        if now >= self._earliest_expiry:
+            self._forget_old(now)
+            self._earliest_expiry = self._next_expiry()
+
+    def _taken_back(self, message_id: str) -> Held:
+        held = self._leased[message_id]
+        self._drop_lease(held)
+        return held
+
+    def restore_failed(self, failed: facts.Failed) -> None:
+        held = self._leased[failed.message_id]
+        held.attempt, held.failures = failed.past.attempts, failed.past.failures
+
+    def restore_rewritten(self, rewritten: facts.Rewritten) -> None:
+        held = self._leased[rewritten.message_id]
+        held.message = replace(held.message, text=rewritten.text, payload=rewritten.payload)
+
+    def give_back_the_lost(self, now: float) -> None:
+        """All that was read is read: what the lost held is ready again, in its place."""
+        self.release(LOST_HOLDER, None, now, failure=False)
+
     # --- sums -----------------------------------------------------------------------------
 
     @property
     def is_empty(self) -> bool:
-        """Nothing owed, nothing kept, nobody waiting."""
-        return not (self._ready or self._leased or self._kept or len(self.waits))
+        """Nothing owed or on its way, nothing kept, nobody waiting."""
+        return not (self._reserved or self._ready or self._leased or self._kept or len(self.waits))
 
     @property
     def counts(self) -> tuple[int, int, int]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from msgspec.structs import replace
 
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import TooManyInboxes
-from agent_hub.core.message import ALL, Cursor, Delivery
+from agent_hub.core.message import ALL, Cursor, Delivery, Message
 from agent_hub.core.queue_backend import (
     Acked,
     Limits,
@@ -27,25 +27,53 @@ from agent_hub.core.queue_backend import (
     Wait,
     Watch,
 )
+from agent_hub.queue_backends import facts
+from agent_hub.queue_backends.changes import (
+    Deregistering,
+    Posting,
+    Registering,
+    Sending,
+    Underway,
+    names,
+)
 from agent_hub.queue_backends.claims import Claims, again
-from agent_hub.queue_backends.inbox import NEVER, Inbox
+from agent_hub.queue_backends.inbox import Inbox
+from agent_hub.queue_backends.journal import Journal
+from agent_hub.queue_backends.states import NEVER
 from agent_hub.queue_backends.watchers import Occupants, Watchers
 
 
+class Question(NamedTuple):
+    """A question by which the same one, asked again, is known."""
+
+    asker: str
+    asked: str
+    fingerprint: bytes
+
+
 class MemoryBackend(QueueBackend):
-    """Plain dictionaries. Nothing awaits, so that each call is one turn of the event loop."""
+    """Plain dictionaries.
+
+    Nothing awaits but the journal, which a store of this kind has if it outlives its process;
+    without one each call is one turn of the event loop.
+    """
 
     name: ClassVar[str] = "memory"
 
-    def __init__(self, clock: Clock, limits: Limits | None = None) -> None:
+    def __init__(
+        self, clock: Clock, limits: Limits | None = None, *, journal: Journal | None = None
+    ) -> None:
         self._clock = clock
         self._limits = limits or Limits()
+        self._journal = journal or Journal()
         self._inboxes: dict[str, Inbox] = {}
         self._unregistered: set[str] = set()  # the inboxes without a registered agent
         self._empty_since: dict[str, float] = {}
         self._agents: dict[str, Agent] = {}
         self._sent: dict[str, Inbox | dict[str, Inbox]] = {}  # message id -> where it went
         self._claims = Claims(self._limits)
+        self._underway: Underway = {}
+        self._questions: dict[str, Question] = {}  # without a key, and not closed yet
         self._endings: dict[tuple[str, str], Undelivered] = {}
         self._told: set[tuple[str, str]] = set()  # the endings that are in a notice, or had none
         self._ends: Counter[State] = Counter()
@@ -62,27 +90,50 @@ class MemoryBackend(QueueBackend):
     # --- mail -----------------------------------------------------------------------------
 
     async def send(self, submission: Submission) -> Receipt:
+        while (same := self._same_underway(submission)) is not None:
+            await same.over()
         now = self._clock.time()
         earlier = self._earlier(submission, now)
         if earlier is not None:
             return again(earlier)
         inbox = self._inbox_for(submission.recipient, now)
-        message = inbox.accept(submission, now)
+        sending = Sending(inbox, submission, now, self._underway, self._accept)
+        return await self._journal.write(sending)
+
+    def _same_underway(self, submission: Submission) -> Sending | None:
+        if not self._underway:
+            return None
+        found = (self._underway.get(name) for name in names(submission))
+        return next((sending for sending in found if sending is not None), None)
+
+    def _accept(self, submission: Submission, inbox: Inbox, message: Message) -> Receipt:
+        """Remember an accepted message by all that it can be asked for."""
         self._accepted += 1
-        self._remember(submission, inbox)
-        recipient = self._agents.get(submission.recipient)
-        receipt = Receipt(
+        self._remember(message, inbox)
+        receipt = self._first_receipt(message, inbox)
+        draft, to, fingerprint = submission.draft, inbox.agent_id, submission.fingerprint
+        if draft.idempotency_key is not None and not submission.broadcast:
+            self._claims.add(
+                draft.sender,
+                to,
+                draft.idempotency_key,
+                fingerprint,
+                message.id,
+                message.accepted_at,
+                receipt,
+            )
+        elif submission.asking_since is not None:
+            self._questions[message.id] = Question(draft.sender, to, fingerprint)
+        return receipt
+
+    def _first_receipt(self, message: Message, inbox: Inbox) -> Receipt:
+        return Receipt(
             message_id=message.id,
             seq=message.seq,
             epoch=inbox.epoch,
             expires_at=message.expires_at,
-            recipient=recipient,
+            recipient=self._agents.get(inbox.agent_id),
         )
-        key = submission.draft.idempotency_key
-        if key is not None and not submission.broadcast:
-            sender, to = submission.draft.sender, submission.recipient
-            self._claims.add(sender, to, key, submission.fingerprint, message.id, now, receipt)
-        return receipt
 
     def _earlier(self, submission: Submission, now: float) -> Receipt | None:
         """The first receipt, if this submission was accepted before."""
@@ -124,12 +175,12 @@ class MemoryBackend(QueueBackend):
             recipient=self._agents.get(recipient),
         )
 
-    def _remember(self, submission: Submission, inbox: Inbox) -> None:
+    def _remember(self, message: Message, inbox: Inbox) -> None:
         """Where a message went, for its sender to ask."""
-        if not submission.broadcast:
-            self._sent[submission.message_id] = inbox
+        if not message.broadcast:
+            self._sent[message.id] = inbox
             return
-        copies = self._sent.setdefault(submission.message_id, {})
+        copies = self._sent.setdefault(message.id, {})
         assert isinstance(copies, dict)
         copies[inbox.agent_id] = inbox
 
@@ -147,14 +198,19 @@ class MemoryBackend(QueueBackend):
                     retry_after=self._limits.empty_inbox_seconds,
                 )
             self._unregistered.add(agent_id)
+        return self._make_inbox(agent_id)
+
+    def _make_inbox(self, agent_id: str) -> Inbox:
         inbox = self._inboxes[agent_id] = Inbox(
             agent_id,
             self._limits,
+            journal=self._journal,
             ended=self._ended,
             forgotten=self._forgotten,
             wake=self._readers.wake,
             answered=self._askers.wake,
         )
+        self._journal.note(facts.InboxMade(agent_id, inbox.epoch))
         return inbox
 
     def _existing(self, agent_id: str) -> Inbox | None:
@@ -181,6 +237,7 @@ class MemoryBackend(QueueBackend):
         if claim is not None:
             return claim.message_id
         self._claims.add(sender, ALL, key, fingerprint, message_id, now)
+        self._journal.note(facts.Claimed(sender, key, fingerprint, message_id, now))
         return message_id
 
     async def lease(
@@ -268,11 +325,17 @@ class MemoryBackend(QueueBackend):
         inbox = self._existing(agent_id)
         if inbox is not None:
             inbox.close_wait(question_id, now, keep=keep)
+        if self._questions.pop(question_id, None) is not None:
+            self._journal.note(facts.QuestionClosed(question_id))
         if abandoned is not None:
-            receipt = self._receipt(question_id, abandoned.recipient)
-            if receipt is not None:
-                sender, to = abandoned.draft.sender, abandoned.recipient
-                self._claims.abandon(sender, to, abandoned.fingerprint, receipt, now)
+            question = Question(agent_id, abandoned.recipient, abandoned.fingerprint)
+            self._abandon(question_id, question, now)
+
+    def _abandon(self, question_id: str, question: Question, now: float) -> None:
+        receipt = self._receipt(question_id, question.asked)
+        if receipt is not None:
+            self._claims.abandon(*question, receipt, now)
+            self._journal.note(facts.Abandoned(*question, question_id, now))
 
     # --- what ended without an ack --------------------------------------------------------
 
@@ -285,24 +348,33 @@ class MemoryBackend(QueueBackend):
             return False
         now = self._clock.time()
         inbox = self._inbox_for(ended.sender, now)
-        message = inbox.notice(ended, now)
+        notice = inbox.notice(ended)
+        if notice is not None:
+            return await self._journal.write(Posting(inbox, notice, ended, now, self._posted))
         self._told.add(ending)
-        if message is None:
-            return False
+        self._journal.note(facts.Told(*ending))
+        return False
+
+    def _posted(self, ended: Undelivered, inbox: Inbox, message: Message) -> None:
+        self._told.add((ended.message_id, ended.recipient))
         self._accepted += 1
-        self._sent[message.id] = inbox
-        return True
+        self._remember(message, inbox)
 
     async def noted(self, ended: Sequence[Undelivered]) -> None:
         for one in ended:
-            self._endings.pop((one.message_id, one.recipient), None)
-            self._told.discard((one.message_id, one.recipient))
+            self._forget_ending(one.message_id, one.recipient)
+            self._journal.note(facts.Noted(one.message_id, one.recipient))
+
+    def _forget_ending(self, message_id: str, recipient: str) -> None:
+        self._endings.pop((message_id, recipient), None)
+        self._told.discard((message_id, recipient))
 
     async def sweep(self) -> None:
         now, monotonic = self._clock.time(), self._clock.monotonic()
         for agent in list(self._agents.values()):
             if agent.last_seen + self._limits.registration_seconds <= now:
-                await self.remove_agent(agent.agent_id)
+                self._deregister(agent.agent_id)
+                self._journal.note(facts.Deregistered(agent.agent_id))
         for inbox in list(self._inboxes.values()):
             inbox.come_due(now, monotonic)
             self._sweep_empty(inbox, now)
@@ -314,10 +386,15 @@ class MemoryBackend(QueueBackend):
         if agent_id in self._agents or not inbox.is_empty or agent_id in self._readers:
             self._empty_since.pop(agent_id, None)
         elif self._empty_since.setdefault(agent_id, now) + self._limits.empty_inbox_seconds <= now:
-            del self._empty_since[agent_id], self._inboxes[agent_id]
-            self._unregistered.discard(agent_id)
-            for message_id in inbox.known_ids():
-                self._forgotten(message_id, inbox)
+            del self._empty_since[agent_id]
+            self._remove_inbox(inbox)
+            self._journal.note(facts.InboxGone(agent_id))
+
+    def _remove_inbox(self, inbox: Inbox) -> None:
+        del self._inboxes[inbox.agent_id]
+        self._unregistered.discard(inbox.agent_id)
+        for message_id in inbox.known_ids():
+            self._forgotten(message_id, inbox)
 
     async def totals(self) -> Totals:
         ready = leased = kept = 0
@@ -358,9 +435,14 @@ class MemoryBackend(QueueBackend):
         now = self._clock.time()
         known = self._agents.get(agent.agent_id)
         registered_at = now if known is None else known.registered_at
-        self._agents[agent.agent_id] = replace(agent, last_seen=now, registered_at=registered_at)
+        agent = replace(agent, last_seen=now, registered_at=registered_at)
+        return await self._journal.write(Registering(agent, self._register))
+
+    def _register(self, agent: Agent) -> bool:
+        is_new = agent.agent_id not in self._agents
+        self._agents[agent.agent_id] = agent
         self._unregistered.discard(agent.agent_id)
-        return known is None
+        return is_new
 
     async def touch_agent(self, agent_id: str, status: Status | None = None) -> Agent | None:
         agent = self._agents.get(agent_id)
@@ -368,9 +450,15 @@ class MemoryBackend(QueueBackend):
             return None
         agent = replace(agent, last_seen=self._clock.time(), status=status or agent.status)
         self._agents[agent_id] = agent
+        self._journal.note(facts.Registered(agent))
         return agent
 
     async def remove_agent(self, agent_id: str) -> bool:
+        if agent_id not in self._agents:
+            return False
+        return await self._journal.write(Deregistering(agent_id, self._deregister))
+
+    def _deregister(self, agent_id: str) -> bool:
         if self._agents.pop(agent_id, None) is None:
             return False
         if agent_id in self._inboxes:

@@ -53,6 +53,17 @@ class Waits:
         remembered = self._answered.get(question_id)
         return remembered and remembered[1]
 
+    @property
+    def all_answered(self) -> dict[str, tuple[float, Wait]]:
+        """Each answer that may be given again, and when it is to be forgotten."""
+        return self._answered
+
+    def restore_answer(self, answer: Wait, forget_at: float) -> None:
+        """Let an answer be given again until then."""
+        self._answered[answer.question_id] = (forget_at, answer)
+        if len(self._answered) > self._limits.answers_per_agent:
+            del self._answered[next(iter(self._answered))]
+
     def open(self, question_id: str, asked: str, since: float, deadline: float) -> OpenWait:
         """Open, or find open. Raises TooManyWaits."""
         wait = self._open.get(question_id)
@@ -119,10 +130,7 @@ class Waits:
         return answer
 
     def _remember(self, answer: Wait, now: float) -> None:
-        forget_at = now + self._limits.idempotency_seconds
-        self._answered[answer.question_id] = (forget_at, answer)
-        if len(self._answered) > self._limits.answers_per_agent:
-            del self._answered[next(iter(self._answered))]
+        self.restore_answer(answer, now + self._limits.idempotency_seconds)
 
     def come_due(self, now: float, monotonic: float) -> list[str]:
         """Forget old answers; the questions whose holder vanished."""

@@ -1,0 +1,52 @@
+"""The states that a message of an inbox can be in, as far as they need to be remembered.
+
+`array_like`: a journal writes them as values without names.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from agent_hub.core.message import Message
+from agent_hub.core.queue_backend import State
+
+NEVER = float("inf")
+
+
+class Past(Struct, gc=False, array_like=True):
+    """What a ready message has behind it, when it was handed out before."""
+
+    attempts: int
+    failures: int
+
+
+class Held(Struct, gc=False):
+    """A leased message. `since` is wall time, `runs_out` monotonic; NEVER while held alive."""
+
+    message: Message
+    lease_id: str
+    since: float
+    attempt: int
+    failures: int
+    runs_out: float
+
+
+class Kept(Struct, gc=False, array_like=True):
+    """An acked message that can still be read again."""
+
+    message: Message
+    attempt: int
+    acked_at: float
+
+
+class Settled(Struct, gc=False, array_like=True):
+    """What is remembered of a message when its content is gone."""
+
+    seq: int
+    sender: str
+    state: State
+    since: float
+    accepted_at: float
+    expires_at: float
+    attempts: int
+    forget_at: float
