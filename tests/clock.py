@@ -10,6 +10,10 @@ from itertools import count
 TURNS = 10
 """How often the event loop turns before time moves on: the longest chain of tasks in a test."""
 
+AT_WORK: list[Callable[[], bool]] = []
+"""Threads whose work the event loop does not see: each says whether somebody waits for it."""
+GLANCE_SECONDS = 0.0002
+
 
 class ManualTimer:
     """A callback on the manual clock's heap."""
@@ -85,6 +89,13 @@ def _fire(timer: ManualTimer) -> None:
 
 
 async def settle() -> None:
-    """Let every task run until it waits for something."""
+    """Let every task run until it waits for something that does not come by itself."""
+    await _turn()
+    while any(works() for works in AT_WORK):
+        await asyncio.sleep(GLANCE_SECONDS)
+        await _turn()
+
+
+async def _turn() -> None:
     for _ in range(TURNS):
         await asyncio.sleep(0)

@@ -60,6 +60,21 @@ class Claims:
         if len(claims) > self._limits.idempotency_keys_per_sender:
             del claims[next(iter(claims))]
 
+    def senders(self) -> list[str]:
+        return list(self._by_sender)
+
+    def of_sender(self, sender: str) -> dict[tuple[str, str], Claim]:
+        """All claims of one sender, by recipient and key."""
+        return self._by_sender.get(sender, {})
+
+    def restore(self, sender: str, claims: dict[tuple[str, str], Claim]) -> None:
+        """What one sender's claims were when they were written."""
+        self._by_sender[sender] = claims
+
+    def abandoned(self) -> dict[tuple[str, str, bytes], Claim]:
+        """What was asked by whom of whom, and the question that it was."""
+        return self._abandoned
+
     def abandon(
         self, sender: str, recipient: str, fingerprint: bytes, receipt: Receipt, now: float
     ) -> None:

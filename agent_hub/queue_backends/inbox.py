@@ -35,6 +35,8 @@ from agent_hub.queue_backends.states import NEVER, Held, Kept, Past, Settled
 from agent_hub.queue_backends.waits import OpenWait, Waits
 
 RETRY_FULL_SECONDS = 1.0
+BYTES_OF_A_MESSAGE = 150
+"""Written, beside its content."""
 NO_PAST = Past(0, 0)
 LOST_HOLDER = ""
 """The lease of all that was owed when another process ended."""
@@ -465,6 +467,8 @@ class Inbox:
     def close_wait(self, question_id: str, now: float, *, keep: bool) -> None:
         """End a wait; its answer is ready again unless it was acked."""
         wait = self.waits.close(question_id, now, keep=keep)
+        if question_id in (answered := self.waits.all_answered) and wait is not None:
+            self._journal.note(facts.Answered(self.agent_id, *answered[question_id]))
         if wait is not None and wait.delivery is not None and not wait.settled:
             self.release(question_id, None, now, failure=False)
 
@@ -636,6 +640,13 @@ class Inbox:
             settled=self._settled,
             answered=self.waits.all_answered,
         )
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes the whole of it has, written."""
+        kept = sum(kept.message.size for kept in self._kept.values())
+        count = len(self._ready) + len(self._leased) + len(self._kept) + len(self._settled)
+        return self._owed_bytes + kept + (count + 1) * BYTES_OF_A_MESSAGE
 
     def restore(self, whole: facts.WholeInbox) -> None:
         """Become what was written; only for a new inbox."""

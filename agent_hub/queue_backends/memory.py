@@ -66,6 +66,13 @@ class MemoryBackend(QueueBackend):
         self._clock = clock
         self._limits = limits or Limits()
         self._journal = journal or Journal()
+        self._readers = Watchers()
+        self._askers = Watchers()
+        self._occupants = Occupants()
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        """Begin with nothing."""
         self._inboxes: dict[str, Inbox] = {}
         self._unregistered: set[str] = set()  # the inboxes without a registered agent
         self._empty_since: dict[str, float] = {}
@@ -79,9 +86,6 @@ class MemoryBackend(QueueBackend):
         self._ends: Counter[State] = Counter()
         self._accepted = 0
         self._last_since = 0.0
-        self._readers = Watchers()
-        self._askers = Watchers()
-        self._occupants = Occupants()
 
     @property
     def durability(self) -> str:
@@ -109,7 +113,7 @@ class MemoryBackend(QueueBackend):
     def _accept(self, submission: Submission, inbox: Inbox, message: Message) -> Receipt:
         """Remember an accepted message by all that it can be asked for."""
         self._accepted += 1
-        self._remember(message, inbox)
+        self._remember(message.id, inbox)
         receipt = self._first_receipt(message, inbox)
         draft, to, fingerprint = submission.draft, inbox.agent_id, submission.fingerprint
         if draft.idempotency_key is not None and not submission.broadcast:
@@ -175,14 +179,15 @@ class MemoryBackend(QueueBackend):
             recipient=self._agents.get(recipient),
         )
 
-    def _remember(self, message: Message, inbox: Inbox) -> None:
-        """Where a message went, for its sender to ask."""
-        if not message.broadcast:
-            self._sent[message.id] = inbox
-            return
-        copies = self._sent.setdefault(message.id, {})
-        assert isinstance(copies, dict)
-        copies[inbox.agent_id] = inbox
+    def _remember(self, message_id: str, inbox: Inbox) -> None:
+        """Where a message went, for its sender to ask; copies of a broadcast share their id."""
+        sent = self._sent.get(message_id)
+        if sent is None or sent is inbox:
+            self._sent[message_id] = inbox
+        elif isinstance(sent, dict):
+            sent[inbox.agent_id] = inbox
+        else:
+            self._sent[message_id] = {sent.agent_id: sent, inbox.agent_id: inbox}
 
     def _inbox_for(self, agent_id: str, now: float) -> Inbox:
         """The inbox, made on demand."""
@@ -201,6 +206,7 @@ class MemoryBackend(QueueBackend):
         return self._make_inbox(agent_id)
 
     def _make_inbox(self, agent_id: str) -> Inbox:
+        """An empty inbox with a new epoch."""
         inbox = self._inboxes[agent_id] = Inbox(
             agent_id,
             self._limits,
@@ -358,7 +364,7 @@ class MemoryBackend(QueueBackend):
     def _posted(self, ended: Undelivered, inbox: Inbox, message: Message) -> None:
         self._told.add((ended.message_id, ended.recipient))
         self._accepted += 1
-        self._remember(message, inbox)
+        self._remember(message.id, inbox)
 
     async def noted(self, ended: Sequence[Undelivered]) -> None:
         for one in ended:

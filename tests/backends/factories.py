@@ -3,12 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from agent_hub.core.clock import Clock
 from agent_hub.core.queue_backend import Limits, QueueBackend
 from agent_hub.queue_backends.memory import MemoryBackend
+from agent_hub.queue_backends.sqlite import SqliteBackend
+from tests.clock import AT_WORK
 
 Factory = Callable[[Clock, Limits], QueueBackend]
 """A new, empty backend, not opened yet."""
 
-FACTORIES: dict[str, Factory] = {"memory": MemoryBackend}
+
+FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""These tests ask what is answered, not what a disk keeps: its syncs would take minutes."""
+
+
+class TemporarySqlite(SqliteBackend):
+    """In a folder of its own, which goes with it; `settle` waits for its thread."""
+
+    def __init__(self, clock: Clock, limits: Limits) -> None:
+        self._folder = TemporaryDirectory(dir=FAST, ignore_cleanup_errors=True)
+        # So small a journal is compacted again and again.
+        path = Path(self._folder.name) / "hub.db"
+        super().__init__(path, clock, limits, compact_at=16 * 1024)
+
+    async def open(self) -> None:
+        """Some tests open twice, and ask the model when it is closed."""
+        if self._works not in AT_WORK:
+            await super().open()
+            AT_WORK.append(self._works)
+
+    async def close(self) -> None:
+        if self._works in AT_WORK:
+            AT_WORK.remove(self._works)
+            await super().close()
+            self._folder.cleanup()
+
+    def _works(self) -> bool:
+        return self.is_writing
+
+
+FACTORIES: dict[str, Factory] = {"memory": MemoryBackend, "sqlite": TemporarySqlite}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from agent_hub.core.agent import Agent
@@ -234,8 +236,9 @@ async def test_inboxes_of_unregistered_ids_are_limited(open_backend: OpenBackend
 
 
 async def test_10000_unregistered_inboxes_are_the_default(backend: QueueBackend) -> None:
-    for number in range(10_000):
-        await backend.send(letter("x", to=f"id-{number}"))
+    await asyncio.gather(
+        *(backend.send(letter("x", to=f"id-{number}")) for number in range(10_000))
+    )
     with pytest.raises(HubError) as refused:
         await send(backend, "x", to="one-more")
     assert refused.value.code == "too_many_inboxes"

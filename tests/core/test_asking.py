@@ -274,9 +274,13 @@ async def test_a_reply_in_the_moment_of_hanging_up_is_not_lost(hub: Hub) -> None
     for number in range(5):
         call = await asking(hub, f"{number}?")
         question_id = await asked_of(hub)
-        await send(hub, "yes", sender="alpha", to="beta", reply_to=question_id)
-        await cancel(call)
-        assert texts((await receive(hub, "beta")).deliveries) == ["yes"]
+        sent = await send(hub, "yes", sender="alpha", to="beta", reply_to=question_id)
+        call.cancel()
+        await asyncio.wait([call])
+        if not (await receive(hub, "beta")).deliveries:
+            # A store that writes first may have answered the call before the sender.
+            [standing] = await hub.standings(ANYONE, "beta", sent.receipt.message_id)
+            assert standing.state is State.ACKED
 
 
 async def test_a_store_that_is_away_at_the_end_holds_no_place(
