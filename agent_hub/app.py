@@ -14,11 +14,13 @@ from agent_hub import __version__
 from agent_hub.clock import SystemClock
 from agent_hub.config import Settings
 from agent_hub.core.clock import Clock
+from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import Limits, QueueBackend
 from agent_hub.core.rate_limit import TokenBuckets
 from agent_hub.prometheus import PrometheusMetrics
 from agent_hub.queue_backends.memory import MemoryBackend
+from agent_hub.queue_backends.sqlite import SqliteBackend
 from agent_hub.web.attendance import Attendance
 from agent_hub.web.bodies import MAX_BODY_BYTES, Bodies
 from agent_hub.web.connection import Runner
@@ -96,6 +98,8 @@ def _mount_mcp(app: web.Application, hub: Hub, clock: Clock, gate: Gate, bodies:
 
 def _backend(settings: Settings, clock: Clock) -> QueueBackend:
     limits = Limits(drop_oldest=settings.overflow == "drop-oldest")
+    if settings.sqlite_path is not None:
+        return SqliteBackend(settings.sqlite_path, clock, limits)
     return MemoryBackend(clock, limits)
 
 
@@ -162,13 +166,8 @@ async def _serve(settings: Settings) -> int:
         with contextlib.suppress(NotImplementedError):  # Windows has no handlers in the loop
             loop.add_signal_handler(number, stopping.set)
     runner = make_runner(create_app(settings))
-    await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
-        try:
-            await site.start()
-        except OSError as error:
-            log.critical("cannot listen on %s:%s: %s", settings.host, settings.port, error.strerror)
+        if not await _listens(runner, settings):
             return 1
         log.info("Agent Hub %s listens on %s", __version__, _where(runner))
         await stopping.wait()
@@ -176,6 +175,20 @@ async def _serve(settings: Settings) -> int:
         return 0
     finally:
         await runner.cleanup()
+
+
+async def _listens(runner: web.AppRunner, settings: Settings) -> bool:
+    """Start, or say in one line why not."""
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+    except BackendUnavailable as error:
+        log.critical("cannot start: %s", error.detail)
+        return False
+    except OSError as error:
+        log.critical("cannot listen on %s:%s: %s", settings.host, settings.port, error.strerror)
+        return False
+    return True
 
 
 def _where(runner: web.AppRunner) -> str:

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from agent_hub import __version__, logs
 from agent_hub.config import Settings, SettingsError, flag_name, load
+from agent_hub.queue_backends.lock import FileLock, in_use
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,10 @@ def serve(flags: dict[str, Any]) -> int:
     logs.configure(settings.log_level)
     if settings.insecure:
         _warn_of_open_door(settings)
-    # Late, so that --help, --version and a wrong flag answer at once.
+    if settings.sqlite_path is not None and FileLock(settings.sqlite_path).is_held_elsewhere:
+        log.critical("cannot start: %s", in_use(settings.sqlite_path))
+        return 1
+    # Late, so that --help, --version and what cannot start answer at once.
     from agent_hub.app import run
 
     return run(settings)

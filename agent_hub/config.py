@@ -4,8 +4,10 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+from platformdirs import user_state_path
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -29,7 +31,9 @@ OLDER_NAMES = {
     "QUEUE_BACKEND": "backend",
 }
 
-BACKENDS = ("memory",)
+BACKENDS = ("memory", "sqlite", "sqlite:///path")
+SQLITE = "sqlite:///"
+DATABASE = "agent-hub.db"
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*,]+", re.IGNORECASE)
 
 
@@ -110,6 +114,19 @@ class Settings(BaseSettings):
         except ValueError:
             return False
 
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database's absolute path; None for another backend.
+
+        `sqlite:///` is followed by the path as one would type it: `sqlite:///hub.db` is in the
+        working directory, `sqlite:////var/lib/hub.db` is absolute.
+        """
+        if self.backend == "sqlite":
+            return user_state_path("agent-hub", appauthor=False) / DATABASE
+        if self.backend.startswith(SQLITE):
+            return Path(self.backend.removeprefix(SQLITE)).expanduser().absolute()
+        return None
+
     @field_validator("host")
     @classmethod
     def _without_brackets(cls, host: str) -> str:
@@ -119,7 +136,8 @@ class Settings(BaseSettings):
     @classmethod
     def _known_backend(cls, backend: str) -> str:
         # The refused value is not repeated: a URL may hold a password.
-        if backend not in BACKENDS:
+        is_path = backend.startswith(SQLITE) and backend != SQLITE
+        if not (is_path or backend in BACKENDS):
             raise ValueError(f"this backend is not available; available: {', '.join(BACKENDS)}")
         return backend
 

@@ -28,7 +28,14 @@ def main() -> int:
             "--seconds", type=float, default=3.0, help="of each round; default: %(default)s"
         )
         command.add_argument("--connections", type=int, default=64, help="default: %(default)s")
+        command.add_argument(
+            "--backend",
+            action="append",
+            choices=("memory", "sqlite"),
+            help="of the hub; `send` takes several and measures them side by side",
+        )
     asked = parser.parse_args()
+    asked.backend = asked.backend or ["memory"]
     BENCHMARKS[asked.name](asked)
     return 0
 

@@ -26,7 +26,8 @@ def run(asked: argparse.Namespace) -> None:
     """Print medians and their ratios."""
     with ExitStack() as running:
         hubs = {
-            name: running.enter_context(servers.hub()) for name in ("small", "agents", "queued")
+            name: running.enter_context(servers.hub(asked.backend[0]))
+            for name in ("small", "agents", "queued")
         }
         uvloop.run(_register(hubs["small"], 10))
         uvloop.run(_register(hubs["agents"], 10_000))

@@ -1,7 +1,7 @@
 """REST sends, beside a bare aiohttp handler in the same run.
 
 Closed loop: each connection sends its next message when the last was answered. The load runs in
-this process, each server in its own. Three servers take turns:
+this process, each server in its own. They take turns, with `--backend` also hubs of several stores:
 
 - bare: parses JSON and answers JSON, nothing else;
 - queue: the hub validates, queues, counts and answers; nobody reads;
@@ -30,16 +30,18 @@ MESSAGES_PER_INBOX = 400
 def run(asked: argparse.Namespace) -> None:
     """Print medians of all rounds and the ratios."""
     with ExitStack() as running:
-        hub = running.enter_context(servers.hub())
         bare = running.enter_context(servers.bare())
-        results: dict[str, list[Measured]] = {"bare": [], "queue": [], "push": []}
+        hubs = {name: running.enter_context(servers.hub(name)) for name in asked.backend}
+        results: dict[str, list[Measured]] = {"bare": []}
+        for name in hubs:
+            results |= {f"{name} queue": [], f"{name} push": []}
         for number in range(asked.rounds + 1):
             for name, measured in results.items():
-                server = bare if name == "bare" else hub
-                one = uvloop.run(_round(server, name, number, asked))
+                backend, _, work = name.partition(" ")
+                one = uvloop.run(_round(hubs.get(backend, bare), work, number, asked))
                 if number:  # the first round warms up
                     measured.append(one)
-                    print(f"  {name:5} {one.rate:9.0f} sends/s {one.cpu:6.1f} µs CPU each")
+                    print(f"  {name:12} {one.rate:9.0f} sends/s {one.cpu:6.1f} µs CPU each")
     _print(results)
 
 
@@ -50,9 +52,9 @@ class Measured(NamedTuple):
     cpu: float
 
 
-async def _round(server: Server, name: str, number: int, asked: argparse.Namespace) -> Measured:
+async def _round(server: Server, work: str, number: int, asked: argparse.Namespace) -> Measured:
     senders = [f"sender-{place}" for place in range(asked.connections)]
-    readers = [f"reader-{place}" for place in range(READERS)] if name == "push" else []
+    readers = [f"reader-{place}" for place in range(READERS)] if work == "push" else []
     listeners = [await load.listen(server.port, reader) for reader in readers]
     requests = [
         [
@@ -83,8 +85,8 @@ def _print(results: dict[str, list[Measured]]) -> None:
     rate = {name: median(one.rate for one in rounds) for name, rounds in results.items()}
     cpu = {name: median(one.cpu for one in rounds) for name, rounds in results.items()}
     for name, median_rate in rate.items():
-        print(f"{name:5} median {median_rate:9.0f} sends/s {cpu[name]:6.1f} µs CPU each")
-    for name in ("queue", "push"):
+        print(f"{name:12} median {median_rate:9.0f} sends/s {cpu[name]:6.1f} µs CPU each")
+    for name in list(results)[1:]:
         ratios = [
             one.rate / bare.rate for one, bare in zip(results[name], results["bare"], strict=True)
         ]

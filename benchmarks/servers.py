@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -67,10 +68,13 @@ def _wait_for(port: int) -> None:
 
 
 @contextmanager
-def hub(*flags: str) -> Iterator[Server]:
-    """The hub as a user starts it, with the rate limit off."""
-    with _server("server.py", "--rate-limit", "0", *flags, "--port") as server:
-        yield server
+def hub(backend: str = "memory", *flags: str) -> Iterator[Server]:
+    """The hub as a user starts it, with the rate limit off; a database is new and goes again."""
+    with TemporaryDirectory() as folder:
+        where = f"sqlite:///{folder}/agent-hub.db" if backend == "sqlite" else backend
+        shared = ("--rate-limit", "0", "--backend", where)
+        with _server("server.py", *shared, *flags, "--port") as server:
+            yield server
 
 
 @contextmanager

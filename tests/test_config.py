@@ -163,7 +163,19 @@ def test_a_backend_that_is_not_there_is_refused_with_those_that_are_and_without_
     None
 ):
     text = refusal(backend="redis://:hunter2@redis.example:6379")
-    assert text == "--backend: this backend is not available; available: memory"
+    assert text == (
+        "--backend: this backend is not available; available: memory, sqlite, sqlite:///path"
+    )
+
+
+def test_sqlite_is_a_file_in_the_state_folder_or_where_one_says(tmp_path: Path) -> None:
+    assert load({"backend": "memory"}).sqlite_path is None
+    usual = load({"backend": "sqlite"}).sqlite_path
+    assert usual is not None
+    assert (usual.is_absolute(), usual.name) == (True, "agent-hub.db")
+    assert load({"backend": f"sqlite:///{tmp_path}/a.db"}).sqlite_path == tmp_path / "a.db"
+    assert load({"backend": "sqlite:///mail/a.db"}).sqlite_path == Path.cwd() / "mail" / "a.db"
+    assert refusal(backend="sqlite:///").startswith("--backend: ")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,10 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def in_use(store: Path) -> str:
+    return f"{store} is in use by another hub"
+
+
 class FileLock:
     """The file beside a store. It stays when the lock is let go: removing it would be a race."""
 
@@ -35,8 +39,21 @@ class FileLock:
             _lock(descriptor)
         except OSError:
             os.close(descriptor)
-            raise BackendUnavailable(f"{self._store} is in use by another hub") from None
+            raise BackendUnavailable(in_use(self._store)) from None
         self._descriptor = descriptor
+
+    @property
+    def is_held_elsewhere(self) -> bool:
+        """Whether another process has it now; False also when that cannot be seen."""
+        try:
+            if self._path.exists():
+                self.acquire()
+        except BackendUnavailable:
+            return True
+        except OSError:
+            return False
+        self.release()
+        return False
 
     def release(self) -> None:
         """Releasing twice is fine."""

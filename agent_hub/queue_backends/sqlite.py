@@ -67,6 +67,7 @@ class SqliteBackend(RememberingBackend):
             raise
         self._commits.start(number)
         self._wake_up()
+        log.info("messages are kept in %s", self.path)
 
     def _read(self) -> int:
         """Become what the file says; the number of the next record."""

@@ -49,6 +49,8 @@ async def hub_process(*flags: str) -> AsyncIterator[HubProcess]:
 async def _address(process: Process) -> str:
     """The hub logs it once it listens."""
     assert process.stderr is not None
+    event = ""
     async with asyncio.timeout(PATIENCE):
-        line = await process.stderr.readline()
-    return str(json.loads(line)["event"]).rpartition(" ")[2]
+        while "listens on" not in event:
+            event = str(json.loads(await process.stderr.readline())["event"])
+    return event.rpartition(" ")[2]
