@@ -535,20 +535,25 @@ class Inbox:
             self._notify(self.agent_id)
 
     def _expire(self, now: float) -> None:
+        self._forget_old(now)
         expired = [message for message in self._ready if message.expires_at <= now]
         if expired:
             self._ready = [message for message in self._ready if message.expires_at > now]
         for message in expired:
             self._end(message, State.EXPIRED, now)
-        self._forget_old(now)
+        self._earliest_expiry = self._next_expiry()
 
     def _forget_old(self, now: float) -> None:
-        """What is kept or remembered goes when its time is over."""
-        for kept in [k for k in self._kept.values() if k.message.expires_at <= now]:
-            self._unkeep(kept.message.id, now)
+        """What is kept or remembered goes when its time is over.
+
+        In the order of time, not of looking: read from a journal, it comes to the same.
+        """
+        over = [kept.message for kept in self._kept.values() if kept.message.expires_at <= now]
+        over.sort(key=lambda message: message.expires_at)
+        for message in over:
+            self._unkeep(message.id, message.expires_at)
         while self._settled and next(iter(self._settled.values())).forget_at <= now:
             self._forget(next(iter(self._settled)))
-        self._earliest_expiry = self._next_expiry()
 
     def _next_expiry(self) -> float:
         times = [message.expires_at for message in self._ready]
@@ -665,6 +670,7 @@ class Inbox:
         """Take in what was accepted. Raises ValueError when something before it is missing."""
         if message.seq != self._last_seq + 1:
             raise ValueError(f"seq {message.seq} of {self.agent_id} follows seq {self._last_seq}")
+        self._forget_due(message.accepted_at)  # one of the same id, perhaps
         self._hold_for_the_lost(message, NO_PAST)
 
     def _hold_for_the_lost(self, message: Message, past: Past) -> None:
