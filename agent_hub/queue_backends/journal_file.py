@@ -116,7 +116,7 @@ class JournalFile:
 
     def records(self) -> Iterator[tuple[int, bytes]]:
         """All records, oldest first. Raises Damaged when one is missing."""
-        with _damage_shown():
+        with _as_unavailable(self.path), _damage_shown():
             marks = dict(self._open_connection.execute("SELECT name, number FROM marks"))
             if not {"first", "closed"} <= marks.keys():
                 raise Damaged("the marks of the first and the last record are gone")
@@ -167,13 +167,16 @@ class JournalFile:
 
     def close(self) -> None:
         """Mark a clean end, as far as that can be written, and let go."""
-        if self._connection is not None:
-            with suppress(sqlite3.Error):
-                self._connection.execute(
-                    "UPDATE marks SET number = coalesce((SELECT max(number) FROM journal), 0)"
-                    " WHERE name = 'closed'"
-                )
-            self._disconnect()
+        with suppress(sqlite3.Error):
+            self._open_connection.execute(
+                "UPDATE marks SET number = coalesce((SELECT max(number) FROM journal), 0)"
+                " WHERE name = 'closed'"
+            )
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Write nothing, and let another have the file; twice is fine."""
+        self._disconnect()
         self._lock.release()
 
     def _disconnect(self) -> None:

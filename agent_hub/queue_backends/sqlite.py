@@ -63,7 +63,7 @@ class SqliteBackend(RememberingBackend):
         except Damaged as damage:
             number = self._begin_anew(damage)
         except BackendUnavailable:
-            self._file.close()
+            self._file.let_go()
             raise
         self._commits.start(number)
         self._wake_up()
