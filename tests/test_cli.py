@@ -12,6 +12,7 @@ import pytest
 
 from agent_hub import __version__, cli, logs
 from agent_hub.config import OLDER_NAMES, Settings
+from agent_hub.queue_backends.lock import FileLock
 
 ROOT = Path(__file__).parent.parent
 SERVER = str(ROOT / "server.py")
@@ -186,3 +187,15 @@ def test_the_package_has_no_other_surprises() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'AgentServer'"):
         _ = agent_hub.AgentServer
+
+
+def test_a_second_hub_on_one_file_is_refused_by_one_line(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "hub.db")
+    lock.acquire()
+    backend = f"sqlite:///{tmp_path}/hub.db"
+    command = [sys.executable, SERVER, "--port", "0", "--backend", backend]
+    ended = subprocess.run(command, capture_output=True, timeout=20, check=False)
+    lock.release()
+    assert ended.returncode == 1
+    [line] = ended.stderr.decode().splitlines()
+    assert f"cannot start: {tmp_path}/hub.db is in use by another hub" in line

@@ -92,7 +92,8 @@ class GroupCommit(Journal):
                 self._soon = self._loop.call_later(NOTE_SECONDS, self._begin)
 
     async def write(self, change: Change[T]) -> T:
-        assert self._loop is not None, "the journal is not open"
+        if self._loop is None:
+            raise BackendUnavailable("the store is closed", retry_after=RETRY_SECONDS)
         outcome: asyncio.Future[T] = self._loop.create_future()
         if not self._waiting and self._commit is None:
             # After all that this turn of the loop has still to say.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
@@ -79,6 +80,7 @@ class JournalFile:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             _migrate(connection, 0)
         new.replace(self.path)
+        _sync_folder(self.path.parent)
 
     def _connected(self, path: Path) -> sqlite3.Connection:
         return self._connect(
@@ -198,6 +200,7 @@ class JournalFile:
                     self.path.with_name(self.path.name + end).rename(
                         self.path.with_name(aside + end)
                     )
+            _sync_folder(self.path.parent)
             self._open()
         return self.path.with_name(aside)
 
@@ -213,6 +216,16 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
 
 def _script(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name is on the disk only when its folder is; Windows sees to that itself."""
+    if sys.platform != "win32":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

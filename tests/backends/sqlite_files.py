@@ -43,3 +43,11 @@ def as_after_a_crash(path: Path) -> Path:
 async def all_written(backend: SqliteBackend) -> None:
     """A registration is answered when it, and all that happened before it, is in the file."""
     await backend.put_agent(Agent(agent_id="last-one"))
+
+
+def page_limit(backend: SqliteBackend, pages: int) -> int:
+    """Set how many pages the file may have; the limit before."""
+    connection = backend._file._open_connection
+    [before] = connection.execute("PRAGMA max_page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    return int(before)

@@ -18,7 +18,7 @@ from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.queue_backend import Limits
 from agent_hub.queue_backends.sqlite import SqliteBackend
 from tests.backends.mail import balance, ids, letter, send, take, take_and_ack, texts
-from tests.backends.sqlite_files import all_written, as_after_a_crash, store
+from tests.backends.sqlite_files import all_written, as_after_a_crash, page_limit, store
 from tests.clock import ManualClock
 
 
@@ -273,14 +273,6 @@ async def test_a_full_disk_refuses_and_recovers(path: Path, clock: ManualClock) 
     async with store(path, clock) as backend:
         assert texts(await take(backend)) == ["after"]
         await balance(backend)
-
-
-def page_limit(backend: SqliteBackend, pages: int) -> int:
-    """Set how many pages the file may have; the limit before."""
-    connection = backend._file._open_connection
-    [before] = connection.execute("PRAGMA max_page_count").fetchone()
-    connection.execute(f"PRAGMA max_page_count = {pages}")
-    return int(before)
 
 
 async def fill(backend: SqliteBackend) -> int:
