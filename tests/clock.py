@@ -91,9 +91,16 @@ def _fire(timer: ManualTimer) -> None:
 async def settle() -> None:
     """Let every task run until it waits for something that does not come by itself."""
     await _turn()
-    while any(works() for works in AT_WORK):
+    while await _something_works():
         await asyncio.sleep(GLANCE_SECONDS)
         await _turn()
+
+
+async def _something_works() -> bool:
+    """Asked twice: what a thread has just finished may set the next thing going."""
+    if not any(works() for works in AT_WORK):
+        await _turn()
+    return any(works() for works in AT_WORK)
 
 
 async def _turn() -> None:

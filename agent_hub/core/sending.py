@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -149,30 +150,37 @@ class Sending:
             rejected=[],
             replayed=replayed,
         )
-        for count, recipient in enumerate(others):
-            await self._copy(caller, submission, recipient, result)
-            if count % BROADCAST_SLICE == BROADCAST_SLICE - 1:
-                await asyncio.sleep(0)  # a large broadcast lets others through
+        for start in range(0, len(others), BROADCAST_SLICE):  # a large one lets others through
+            some = others[start : start + BROADCAST_SLICE]
+            # Together: a store that writes first does so once for all of them.
+            copies = (self._copy(caller, submission, to, result) for to in some)
+            self._reject(zip(some, await asyncio.gather(*copies), strict=True), result)
         if not result.accepted:
             result.expires_at = self._clock.time() + submission.ttl
         return result
 
     async def _copy(
         self, caller: Principal, submission: Submission, recipient: str, result: Broadcast
-    ) -> None:
-        """One copy; that one inbox refuses it does not stop the others."""
+    ) -> HubError | None:
+        """One copy, or why not; that one inbox refuses it does not stop the others."""
         try:
             receipt = await self._backend.send(replace(submission, recipient=recipient))
         except HubError as refusal:
-            if isinstance(refusal, BackendUnavailable) and not result.accepted:
-                raise  # the store is away: a refusal of the whole, to be tried again
-            self._metrics.rejected(refusal.code)
-            result.rejected.append((recipient, refusal.code))
-            return
+            return refusal
         result.accepted.append(recipient)
         result.expires_at = max(result.expires_at, receipt.expires_at)
         if not receipt.replayed:
             self._metrics.accepted(caller.via, "broadcast")
+        return None
+
+    def _reject(self, outcomes: Iterable[tuple[str, HubError | None]], result: Broadcast) -> None:
+        for recipient, refusal in outcomes:
+            if refusal is None:
+                continue
+            if isinstance(refusal, BackendUnavailable) and not result.accepted:
+                raise refusal  # the store is away: a refusal of the whole, to be tried again
+            self._metrics.rejected(refusal.code)
+            result.rejected.append((recipient, refusal.code))
 
     async def _claim(self, submission: Submission) -> bool:
         """Take the id that the key stands for, so that a retry fills only the gaps."""
