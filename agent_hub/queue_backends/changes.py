@@ -13,11 +13,11 @@ from agent_hub.queue_backends.facts import Accepted, Deregistered, Fact, Registe
 from agent_hub.queue_backends.inbox import Inbox
 from agent_hub.queue_backends.journal import Change
 
-Underway = dict[tuple[str, ...], "Sending"]
+Underway = dict[tuple[str, ...], "Accepting"]
 """The sends that are being written, by all that they can be sent again by."""
 
 
-class Sending(Change[Receipt]):
+class Accepting(Change[Receipt]):
     """A message on its way into an inbox. Raises what `Inbox.reserve` does when it is made."""
 
     def __init__(

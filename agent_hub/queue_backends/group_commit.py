@@ -117,12 +117,21 @@ class GroupCommit(Journal):
         facts = [*noted, *self._rewriting.step(self._number)]
         for waiting in changes:
             facts += waiting.change.number()
-        record = encode(self._number, Record(self._sums_after(facts), facts))
-        self._commit = self._loop.run_in_executor(
+        try:
+            record = encode(self._number, Record(self._sums_after(facts), facts))
+        except Exception as error:  # noqa: BLE001 - a bug, but nobody may wait for ever for it
+            self._not_written(error, noted, changes)
+            self._go_on()
+        else:
+            self._commit = self._append(record)
+            self._commit.add_done_callback(
+                lambda commit: self._finish(commit, noted, changes, len(record))
+            )
+
+    def _append(self, record: bytes) -> asyncio.Future[int]:
+        assert self._loop is not None
+        return self._loop.run_in_executor(
             self._thread, self._store.append, self._number, record, self._rewriting.keep_from
-        )
-        self._commit.add_done_callback(
-            lambda commit: self._finish(commit, noted, changes, len(record))
         )
 
     def _sums_after(self, facts: Sequence[Fact]) -> Sums:
@@ -141,21 +150,22 @@ class GroupCommit(Journal):
             self._recovered()
             _publish(changes)
         else:
-            self._noted[:0] = noted
-            self._rewriting.failed()
-            self._failed(error)
-            _withdraw(changes, f"the journal cannot be written: {error}")
+            self._not_written(error, noted, changes)
         self._go_on()
+
+    def _not_written(self, error: BaseException, noted: list[Fact], changes: list[Waiting]) -> None:
+        """What has happened is to be written next time; what waits does not happen."""
+        self._noted[:0] = noted
+        self._rewriting.failed()
+        if self.failure is None:
+            log.error("the journal cannot be written, sends are refused: %s", error)
+        self.failure = str(error)
+        _withdraw(changes, f"the journal cannot be written: {error}")
 
     def _recovered(self) -> None:
         if self.failure is not None:
             log.warning("the journal can be written again")
         self.failure = None
-
-    def _failed(self, error: BaseException) -> None:
-        if self.failure is None:
-            log.error("the journal cannot be written, sends are refused: %s", error)
-        self.failure = str(error)
 
     def _go_on(self) -> None:
         assert self._loop is not None

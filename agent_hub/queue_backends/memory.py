@@ -29,10 +29,10 @@ from agent_hub.core.queue_backend import (
 )
 from agent_hub.queue_backends import facts
 from agent_hub.queue_backends.changes import (
+    Accepting,
     Deregistering,
     Posting,
     Registering,
-    Sending,
     Underway,
     names,
 )
@@ -101,14 +101,14 @@ class MemoryBackend(QueueBackend):
         if earlier is not None:
             return again(earlier)
         inbox = self._inbox_for(submission.recipient, now)
-        sending = Sending(inbox, submission, now, self._underway, self._accept)
-        return await self._journal.write(sending)
+        accepting = Accepting(inbox, submission, now, self._underway, self._accept)
+        return await self._journal.write(accepting)
 
-    def _same_underway(self, submission: Submission) -> Sending | None:
+    def _same_underway(self, submission: Submission) -> Accepting | None:
         if not self._underway:
             return None
         found = (self._underway.get(name) for name in names(submission))
-        return next((sending for sending in found if sending is not None), None)
+        return next((one for one in found if one is not None), None)
 
     def _accept(self, submission: Submission, inbox: Inbox, message: Message) -> Receipt:
         """Remember an accepted message by all that it can be asked for."""

@@ -255,6 +255,15 @@ async def test_a_send_whose_caller_goes_away_is_all_or_nothing(
         assert ids(await take(backend)) == [submission.message_id]
 
 
+async def test_what_cannot_be_encoded_leaves_nobody_waiting(path: Path, clock: ManualClock) -> None:
+    async with store(path, clock) as backend:
+        with pytest.raises(BackendUnavailable):
+            await backend.put_agent(Agent(agent_id="alpha", name="\ud800"))
+        assert (await send(backend, "a"))[0].seq == 1
+    async with store(path, clock) as backend:
+        assert texts(await take(backend)) == ["a"]
+
+
 # --- a full disk --------------------------------------------------------------------------
 
 

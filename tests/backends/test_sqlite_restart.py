@@ -363,6 +363,20 @@ async def test_whatever_was_done_is_known_again(
     await wander(path, clock, seed, compact_at, steps=400)
 
 
+@pytest.mark.parametrize("seed", range(200, 203))
+async def test_a_crash_at_any_moment_leaves_every_message_somewhere(
+    path: Path, clock: ManualClock, seed: int
+) -> None:
+    async with store(path, clock, LIMITS, compact_at=1_500) as backend:
+        wanderer = Wanderer(backend, clock, seed)
+        for _ in range(100):
+            await wanderer.step()
+            accepted = (await backend.totals()).accepted
+            async with store(as_after_a_crash(path), clock, LIMITS) as after:
+                await balance(after)
+                assert (await after.totals()).accepted == accepted
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 140))
 async def test_whatever_was_done_is_known_again_after_long_runs(
