@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         default=8080, ge=0, le=65_535, description="port to listen on; 0 takes a free one"
     )
     backend: str = Field(
-        default="memory", description=f"where messages are kept: {', '.join(BACKENDS)}"
+        default="sqlite", description=f"where messages are kept: {', '.join(BACKENDS)}"
     )
     message_ttl: float = Field(
         default=300.0,

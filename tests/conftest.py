@@ -14,6 +14,12 @@ from tests.clock import ManualClock
 OpenBackend = Callable[[Limits], Awaitable[QueueBackend]]
 
 
+@pytest.fixture(autouse=True)
+def no_file_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that a test does not tell where to keep its messages keeps them in memory."""
+    monkeypatch.setenv("AGENT_HUB_BACKEND", "memory")
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()

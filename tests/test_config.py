@@ -32,7 +32,7 @@ def test_without_any_setting_the_defaults_are_safe_and_local() -> None:
     assert load({}).model_dump() == {
         "host": "127.0.0.1",
         "port": 8080,
-        "backend": "memory",
+        "backend": "sqlite",
         "message_ttl": 300.0,
         "rate_limit": 10.0,
         "rate_burst": 20,

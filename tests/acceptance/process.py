@@ -28,10 +28,13 @@ class HubProcess:
 
 @asynccontextmanager
 async def hub_process(*flags: str) -> AsyncIterator[HubProcess]:
-    """A hub with these flags on a free port; killed at the end if it still runs."""
+    """A hub with these flags on a free port; killed at the end if it still runs.
+
+    In memory, if the flags do not say otherwise.
+    """
     settings = {k: v for k, v in os.environ.items() if not k.upper().startswith("AGENT_HUB_")}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(ROOT / "server.py"), "--port", "0", *flags),
+        *(sys.executable, str(ROOT / "server.py"), "--port", "0", "--backend", "memory", *flags),
         stderr=PIPE,
         stdout=DEVNULL,
         env=settings,
