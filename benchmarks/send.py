@@ -56,11 +56,13 @@ async def _round(server: Server, work: str, number: int, asked: argparse.Namespa
     senders = [f"sender-{place}" for place in range(asked.connections)]
     readers = [f"reader-{place}" for place in range(READERS)] if work == "push" else []
     listeners = [await load.listen(server.port, reader) for reader in readers]
+    repeats = 1 if readers else MESSAGES_PER_INBOX
     requests = [
         [
-            load.send_request(server.port, sender, to)
+            request
             for to in _recipients(readers, place, number)
-            for _ in range(1 if readers else MESSAGES_PER_INBOX)
+            # one object repeated: a load that fills the caches slows down whom it measures
+            for request in [load.send_request(server.port, sender, to)] * repeats
         ]
         for place, sender in enumerate(senders)
     ]

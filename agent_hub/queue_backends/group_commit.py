@@ -62,6 +62,8 @@ class GroupCommit(Journal):
     counts what the model has been through.
     """
 
+    is_instant = False
+
     def __init__(self, store: Store, rewriting: Rewriting, sums: Callable[[], Sums]) -> None:
         self._store = store
         self._rewriting = rewriting

@@ -134,7 +134,8 @@ class Inbox:
         for victim in victims:
             self._count(victim.sender, victim.size, 1)
             self._end(victim, State.DROPPED, now)
-        self._earliest_expiry = min(self._earliest_expiry, message.expires_at)
+        if message.expires_at < self._earliest_expiry:
+            self._earliest_expiry = message.expires_at
         wait = self.waits.match(message, submission)
         if wait is None:
             self._ready.append(message)

@@ -35,6 +35,9 @@ class Change(ABC, Generic[T]):
 class Journal:
     """The journal of a model that lives in memory alone: everything counts as written at once."""
 
+    is_instant = True
+    """Whether nothing can come between a change and its writing."""
+
     def note(self, fact: Fact) -> None:
         """Write down, some time soon, what has happened already."""
 
