@@ -229,7 +229,8 @@ class QueueBackend(ABC):
 
         The same message id in the same inbox, or the same sender, recipient and idempotency key
         within `Limits.idempotency_seconds`, gives the first receipt again (`replayed`). So does a
-        question whose sender, recipient and fingerprint were abandoned (see `close_wait`).
+        question whose sender, recipient and fingerprint were abandoned (see `close_wait`), unless
+        that one has expired or died.
 
         A message that answers a wait of the recipient is leased to that wait, under the
         question's id, in the same transition: see `open_wait`.

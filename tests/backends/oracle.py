@@ -273,7 +273,7 @@ class Oracle(QueueBackend):
                 return key.receipt
         elif submission.asking_since is not None:
             abandoned = self._abandoned(submission)
-            if abandoned is not None:
+            if abandoned is not None and self._can_be_answered(abandoned):
                 return abandoned.receipt
         for record in self._of(to):
             if record.message.id == submission.message_id:
@@ -292,6 +292,14 @@ class Oracle(QueueBackend):
                 known.taken_by = again.message_id
                 return known
         return None
+
+    def _can_be_answered(self, abandoned: Abandoned) -> bool:
+        return any(
+            record.message.id == abandoned.receipt.message_id
+            and not record.forgotten
+            and record.state in (*OWED, State.ACKED)
+            for record in self._of(abandoned.question.recipient)
+        )
 
     def _key(self, sender: str, to: str, key: str, fingerprint: bytes) -> Key | None:
         newest: dict[tuple[str, str], Key] = {}
