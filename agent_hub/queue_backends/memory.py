@@ -107,7 +107,7 @@ class MemoryBackend(QueueBackend):
         return await self._journal.write(accepting)
 
     def _accept_now(self, submission: Submission, inbox: Inbox, now: float) -> Receipt:
-        """The steps of Accepting at one go, for a third less of a send's time in here."""
+        """The steps of Accepting at one go, for half of the time that they take one by one."""
         victims = inbox.reserve(submission)
         message = inbox.number(submission, now)
         inbox.publish(message, submission, victims, now)
