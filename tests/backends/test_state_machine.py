@@ -480,8 +480,8 @@ QUICK = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-# As many as leave room for the other long tests in ten minutes on two cores.
-THOROUGH = settings(QUICK, max_examples=1_000, stateful_step_count=100)
+
+THOROUGH = settings(QUICK, max_examples=2_000, stateful_step_count=100)
 
 
 @pytest.mark.parametrize("name", sorted(FACTORIES))

@@ -5,33 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent_hub.core.errors import Forbidden, HubError, Invalid, MethodNotAllowed
-
-CODES = {
-    "malformed_json",
-    "invalid",
-    "body_too_large",
-    "content_too_large",
-    "unsupported_media_type",
-    "slow_body",
-    "unauthenticated",
-    "forbidden",
-    "insufficient_scope",
-    "wrong_host",
-    "wrong_origin",
-    "not_found",
-    "method_not_allowed",
-    "agent_taken",
-    "idempotency_mismatch",
-    "wait_for_self",
-    "rate_limited",
-    "inbox_full",
-    "sender_share",
-    "too_many_waits",
-    "too_many_inboxes",
-    "backend_unavailable",
-    "draining",
-    "internal",
-}
+from tests.codes import CODES
 
 RETRYABLE = {
     "slow_body",

@@ -10,36 +10,10 @@ import pytest
 from agent_hub.core import errors
 from agent_hub.core.errors import HubError
 from agent_hub.wire.problems import STATUS
+from tests.codes import CODES
 from tests.server import RunningHub
 from tests.web.caller import AGENTS, MESSAGES, PROBLEM_KEYS, Caller
 from tests.web.raw import call, connected
-
-CODES = {
-    "malformed_json",
-    "invalid",
-    "body_too_large",
-    "content_too_large",
-    "unsupported_media_type",
-    "slow_body",
-    "unauthenticated",
-    "forbidden",
-    "insufficient_scope",
-    "wrong_host",
-    "wrong_origin",
-    "not_found",
-    "method_not_allowed",
-    "agent_taken",
-    "idempotency_mismatch",
-    "wait_for_self",
-    "rate_limited",
-    "inbox_full",
-    "sender_share",
-    "too_many_waits",
-    "too_many_inboxes",
-    "backend_unavailable",
-    "draining",
-    "internal",
-}
 
 
 def kinds(of: type[HubError] = HubError) -> set[type[HubError]]:
