@@ -480,7 +480,6 @@ QUICK = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-
 THOROUGH = settings(QUICK, max_examples=2_000, stateful_step_count=100)
 
 
