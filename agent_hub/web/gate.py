@@ -41,6 +41,8 @@ CORS_SECONDS = "600"
 REMEMBERED_HOSTS = 100
 SWITCHED = 101
 """A socket lives for hours: its time is no duration of a request."""
+PAGES = frozenset({"/", "/docs"})
+"""What a browser shows as a whole; no other page can look into it."""
 TURNED_AWAY = "turned away"
 """The route, in the metrics, of what never reached the router."""
 
@@ -218,10 +220,10 @@ def _check_site(request: web.Request) -> None:
     """An image or a script of a foreign page is fetched without an Origin, but says this.
 
     The page does not see the answer, but it would cost an agent its rate and tell, by the time it
-    takes, that mail came. A link to the hub's own page may stand anywhere.
+    takes, that mail came. A link to the hub's own pages may stand anywhere.
     """
     if request.headers.get("Sec-Fetch-Site") in FOREIGN_SITES and not (
-        request.path == "/" and request.headers.get("Sec-Fetch-Dest") == "document"
+        request.path in PAGES and request.headers.get("Sec-Fetch-Dest") == "document"
     ):
         raise WrongOrigin("web pages of other origins may not call this hub; see --cors-origin")
 

@@ -110,8 +110,8 @@ _PLACE = re.compile(r"{(\w+)}")
 class Document:
     """The description as one JSON text, made once."""
 
-    def __init__(self, routes: Sequence[Route], version: str) -> None:
-        self._text = msgspec.json.encode(describe(routes, version))
+    def __init__(self, document: Json) -> None:
+        self._text = msgspec.json.encode(document)
 
     async def show(self, request: web.Request) -> Reply:
         """This document."""

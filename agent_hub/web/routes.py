@@ -18,8 +18,9 @@ from agent_hub.core.errors import (
     WaitForSelf,
 )
 from agent_hub.web.gate import Gate
-from agent_hub.web.openapi import Document
+from agent_hub.web.openapi import Document, describe
 from agent_hub.web.ops import HealthAnswer, Operations, ReadyAnswer, ReadyQuery
+from agent_hub.web.reference import Reference
 from agent_hub.web.rest import AgentsQuery, LookQuery, Rest, StandingQuery
 from agent_hub.web.route import Route
 from agent_hub.web.websocket import WebSockets
@@ -202,9 +203,10 @@ def add_routes(
     websockets: WebSockets,
 ) -> None:
     """Put everything on the router."""
-    document = Document(documented, operations.version)
+    document = describe(documented, operations.version)
     for route in documented:
         gate.add(app.router, route.method, route.path, route.handler)
-    gate.add(app.router, "GET", f"{API}/openapi.json", document.show)
+    gate.add(app.router, "GET", f"{API}/openapi.json", Document(document).show)
+    gate.add(app.router, "GET", "/docs", Reference(document).show)
     gate.add(app.router, "GET", "/", operations.page)
     gate.add(app.router, "GET", "/ws/{agent_id}", websockets.open)

@@ -17,8 +17,8 @@ from tests.server import RunningHub
 from tests.web.caller import ACK, AGENTS, MESSAGES, RECEIVE, REGISTER, Caller
 
 DOCUMENT = "/api/v1/openapi.json"
-UNDESCRIBED = {"/", "/ws/{agent_id}", "/mcp", "/mcp/", DOCUMENT}
-"""A page, a socket, what describes itself, and the description."""
+UNDESCRIBED = {"/", "/docs", "/ws/{agent_id}", "/mcp", "/mcp/", DOCUMENT}
+"""Two pages, a socket, what describes itself, and the description."""
 
 Json = dict[str, Any]
 

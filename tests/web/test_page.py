@@ -34,7 +34,7 @@ async def test_the_page_links_only_to_what_is_there(served: RunningHub) -> None:
 
 
 async def test_head_is_get_without_a_body(served: RunningHub) -> None:
-    for path in ("/", "/health", "/metrics", "/api/v1/agents", "/api/v1/openapi.json"):
+    for path in ("/", "/docs", "/health", "/metrics", "/api/v1/agents", "/api/v1/openapi.json"):
         async with served.session.head(path) as answer:
             assert answer.status == 200, path
             assert int(answer.headers["Content-Length"]) > 0
