@@ -100,6 +100,8 @@ def _backend(settings: Settings, clock: Clock) -> QueueBackend:
     limits = Limits(drop_oldest=settings.overflow == "drop-oldest")
     if settings.sqlite_path is not None:
         return SqliteBackend(settings.sqlite_path, clock, limits)
+    if settings.redis_url is not None:
+        raise NotImplementedError("redis")
     return MemoryBackend(clock, limits)
 
 

@@ -3,12 +3,21 @@
 import difflib
 import ipaddress
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from platformdirs import user_state_path
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -31,9 +40,19 @@ OLDER_NAMES = {
     "QUEUE_BACKEND": "backend",
 }
 
-BACKENDS = ("memory", "sqlite", "sqlite:///path")
+BACKENDS = ("memory", "sqlite", "sqlite:///path", "redis", "redis://host:port/db", "rediss://…")
 SQLITE = "sqlite:///"
 DATABASE = "agent-hub.db"
+REDIS_PLACES = {
+    "redis": re.compile(r"(/\d*)?"),
+    "rediss": re.compile(r"(/\d*)?"),
+    "unix": re.compile(r"/.+"),
+}
+"""The path in a URL of each scheme: the number of a database, or a socket's place."""
+REDIS_URL = "REDIS_URL"
+"""The older variable that says where the backend named plainly `redis` is."""
+DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
+MAX_WORKERS = 64
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*,]+", re.IGNORECASE)
 
 
@@ -72,7 +91,15 @@ class Settings(BaseSettings):
         default=8080, ge=0, le=65_535, description="port to listen on; 0 takes a free one"
     )
     backend: str = Field(
-        default="sqlite", description=f"where messages are kept: {', '.join(BACKENDS)}"
+        default="sqlite",
+        description=f"where messages are kept: {', '.join(BACKENDS)}",
+        repr=False,  # it may hold a password
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_WORKERS,
+        description="processes that share the port; more than one needs Redis",
     )
     message_ttl: float = Field(
         default=300.0,
@@ -88,6 +115,10 @@ class Settings(BaseSettings):
         description="requests per second and agent; 0 turns it off",
     )
     rate_burst: int = Field(default=20, ge=1, description="requests that an agent may make at once")
+    rate_limit_scope: Literal["node", "shared"] = Field(
+        default="node",
+        description="whether each process counts requests for itself, or all together in Redis",
+    )
     overflow: Literal["refuse", "drop-oldest"] = Field(
         default="refuse", description="what a full inbox does with a new message"
     )
@@ -127,6 +158,11 @@ class Settings(BaseSettings):
             return Path(self.backend.removeprefix(SQLITE)).expanduser().absolute()
         return None
 
+    @property
+    def redis_url(self) -> str | None:
+        """Where Redis is, credentials and all; None for another backend. Never to be shown."""
+        return self.backend if _is_redis(self.backend) else None
+
     @field_validator("host")
     @classmethod
     def _without_brackets(cls, host: str) -> str:
@@ -136,10 +172,39 @@ class Settings(BaseSettings):
     @classmethod
     def _known_backend(cls, backend: str) -> str:
         # The refused value is not repeated: a URL may hold a password.
+        if backend == "redis":
+            return _checked_redis(
+                _variables().get(REDIS_URL) or DEFAULT_REDIS, "what REDIS_URL says"
+            )
+        if _is_redis(backend):
+            return _checked_redis(backend, "this")
         is_path = backend.startswith(SQLITE) and backend != SQLITE
-        if not (is_path or backend in BACKENDS):
+        if not (is_path or backend in ("memory", "sqlite")):
             raise ValueError(f"this backend is not available; available: {', '.join(BACKENDS)}")
         return backend
+
+    @field_validator("workers")
+    @classmethod
+    def _shared_port(cls, workers: int, info: ValidationInfo) -> int:
+        if workers > 1:
+            if not _is_redis(info.data.get("backend", DEFAULT_REDIS)):  # or its own fault is told
+                raise ValueError(
+                    "several processes can only share the messages in Redis;"
+                    " use `--backend redis://…`, or one worker"
+                )
+            if not hasattr(socket, "SO_REUSEPORT"):
+                raise ValueError("processes cannot share a port on this system; use one worker")
+        return workers
+
+    @field_validator("rate_limit_scope")
+    @classmethod
+    def _shared_counts(cls, scope: str, info: ValidationInfo) -> str:
+        if scope == "shared" and not _is_redis(info.data.get("backend", DEFAULT_REDIS)):
+            raise ValueError(
+                "requests can only be counted together in Redis;"
+                " use `--backend redis://…`, or the scope node"
+            )
+        return scope
 
     @field_validator("cors_origin")
     @classmethod
@@ -172,6 +237,28 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         older = InitSettingsSource(settings_cls, init_kwargs=_older_settings(_variables()))
         return init_settings, env_settings, dotenv_settings, older
+
+
+def _is_redis(backend: str) -> bool:
+    scheme, colon, _ = backend.partition("://")
+    return bool(colon) and scheme in REDIS_PLACES
+
+
+def _checked_redis(url: str, what: str) -> str:
+    """The URL, if it is one. The password may be what breaks it: it is not repeated."""
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.port != 0 and not parts.fragment
+    except ValueError:  # what stands before a second colon or slash is no port
+        pass
+    else:
+        place = REDIS_PLACES.get(parts.scheme)
+        if is_whole and place is not None and place.fullmatch(parts.path):
+            return url
+    raise ValueError(
+        f"{what} is not a Redis URL; write redis://user:password@host:port/db, and percent-encode"
+        " what is neither letter nor digit in the password"
+    )
 
 
 def load(flags: Mapping[str, Any]) -> Settings:

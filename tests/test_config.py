@@ -2,19 +2,20 @@
 
 import os
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent_hub.config import OLDER_NAMES, Settings, SettingsError, load
+from agent_hub.config import DEFAULT_REDIS, OLDER_NAMES, REDIS_URL, Settings, SettingsError, load
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory and an environment that says nothing about the hub."""
     for name in os.environ:
-        if name.upper().startswith("AGENT_HUB_") or name in OLDER_NAMES:
+        if name.upper().startswith("AGENT_HUB_") or name in (*OLDER_NAMES, REDIS_URL):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -33,9 +34,11 @@ def test_without_any_setting_the_defaults_are_safe_and_local() -> None:
         "host": "127.0.0.1",
         "port": 8080,
         "backend": "sqlite",
+        "workers": 1,
         "message_ttl": 300.0,
         "rate_limit": 10.0,
         "rate_burst": 20,
+        "rate_limit_scope": "node",
         "overflow": "refuse",
         "cors_origin": (),
         "log_level": "info",
@@ -123,13 +126,22 @@ def test_an_unknown_agent_hub_key_in_the_file_stops_the_start_even_if_it_is_empt
         ("port", "80a"),
         ("port", "65536"),
         ("port", "-1"),
-        ("backend", "redis"),
+        ("backend", "postgres"),
+        ("backend", "redis:"),
+        ("backend", "redis://[::1"),
+        ("backend", "redis://127.0.0.1/mail"),
+        ("backend", "unix://"),
+        ("workers", "0"),
+        ("workers", "65"),
+        ("workers", "2"),
         ("message_ttl", "0.9"),
         ("message_ttl", "604801"),
         ("message_ttl", "nan"),
         ("rate_limit", "-1"),
         ("rate_limit", "inf"),
         ("rate_burst", "0"),
+        ("rate_limit_scope", "cluster"),
+        ("rate_limit_scope", "shared"),
         ("overflow", "explode"),
         ("cors_origin", "*"),
         ("cors_origin", "null"),
@@ -162,10 +174,101 @@ def test_a_bad_value_under_an_older_name_is_refused_by_that_name(
 def test_a_backend_that_is_not_there_is_refused_with_those_that_are_and_without_its_password() -> (
     None
 ):
-    text = refusal(backend="redis://:hunter2@redis.example:6379")
+    text = refusal(backend="mongodb://:hunter2@db.example:27017")
     assert text == (
-        "--backend: this backend is not available; available: memory, sqlite, sqlite:///path"
+        "--backend: this backend is not available; available: memory, sqlite, sqlite:///path,"
+        " redis, redis://host:port/db, rediss://…"
     )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1",
+        "redis://hub:p%40ss@redis.example:6380/3",
+        "rediss://:secret@redis.example/0",
+        "redis://[::1]:6379/0?socket_timeout=1",
+        "unix:///run/redis/redis.sock?db=1",
+        "unix://:secret@/run/redis.sock",
+    ],
+)
+def test_redis_is_named_by_its_url(url: str) -> None:
+    settings = load({"backend": url})
+    assert settings.redis_url == url
+    assert settings.sqlite_path is None
+
+
+def test_another_store_has_no_redis_url() -> None:
+    assert load({"backend": "memory"}).redis_url is None
+    assert load({}).redis_url is None
+
+
+def test_plain_redis_is_where_the_older_variable_says_or_on_this_machine(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load({"backend": "redis"}).redis_url == DEFAULT_REDIS
+    (elsewhere / ".env").write_text("REDIS_URL=redis://in-file\nQUEUE_BACKEND=redis\n")
+    assert load({}).redis_url == "redis://in-file"
+    monkeypatch.setenv("REDIS_URL", "rediss://in-environment")
+    assert load({}).redis_url == "rediss://in-environment"
+    assert load({"backend": "redis://from-flag"}).redis_url == "redis://from-flag"
+
+
+def test_a_redis_url_alone_chooses_no_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "not even one")
+    assert load({}).backend == "sqlite"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2/x@redis.example:6379",
+        "redis://:hunter2#x@redis.example:6379",
+        "redis://:0hunter2:x@redis.example:hunter2",
+        "redis://:1/hunter2@redis.example:6379/0",
+    ],
+)
+def test_a_password_that_breaks_its_url_is_not_repeated(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = refusal(backend=url)
+    assert told.startswith("--backend: this is not a Redis URL; write redis://user:password@")
+    monkeypatch.setenv("REDIS_URL", url)
+    older = refusal(backend="redis")
+    assert older.startswith("--backend: what REDIS_URL says is not a Redis URL; write ")
+    assert "hunter" not in told + older
+
+
+def test_the_settings_do_not_show_the_password_of_redis() -> None:
+    assert "hunter2" not in repr(load({"backend": "redis://:hunter2@redis.example"}))
+
+
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+def test_several_processes_and_common_counts_need_redis(backend: str) -> None:
+    assert refusal(backend=backend, workers="2") == (
+        "--workers: several processes can only share the messages in Redis;"
+        " use `--backend redis://…`, or one worker"
+    )
+    assert refusal(backend=backend, rate_limit_scope="shared") == (
+        "--rate-limit-scope: requests can only be counted together in Redis;"
+        " use `--backend redis://…`, or the scope node"
+    )
+    settings = load({"backend": "redis", "workers": "2", "rate_limit_scope": "shared"})
+    assert (settings.workers, settings.rate_limit_scope) == (2, "shared")
+
+
+def test_several_processes_need_a_system_where_they_can_share_a_port(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(socket, "SO_REUSEPORT")
+    assert refusal(backend="redis", workers="2") == (
+        "--workers: processes cannot share a port on this system; use one worker"
+    )
+    assert load({"backend": "redis"}).workers == 1
+
+
+def test_of_a_wrong_backend_and_many_workers_the_backend_is_told() -> None:
+    assert refusal(backend="postgres", workers="2").startswith("--backend: ")
 
 
 def test_sqlite_is_a_file_in_the_state_folder_or_where_one_says(tmp_path: Path) -> None:
