@@ -13,6 +13,12 @@ from agent_hub.core.agent import Agent, Status
 from agent_hub.core.message import Cursor, Delivery, Draft
 
 
+RENEW_SECONDS = 10.0
+"""How often an open stream renews its place."""
+OCCUPANCY_SECONDS = 30.0
+"""How long a place stands that nobody renews."""
+
+
 class State(StrEnum):
     """Where one message stands in one inbox; the same words at every door."""
 
@@ -41,6 +47,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     idempotency_seconds: float = 600.0
     idempotency_keys_per_sender: int = 10_000
     abandoned_wait_seconds: float = 60.0
+    taking_seconds: float = 60.0
     waits_per_agent: int = 8
     answers_per_agent: int = 1_000
     registration_seconds: float = 24 * 3_600.0
@@ -196,13 +203,15 @@ class QueueBackend(ABC):
     - A refusal (an exception from `core.errors`) changed nothing. BackendUnavailable may be
       raised by every call; a `send` that raised it may have been accepted, and is settled by
       retrying it with the same message id.
-    - A wake-up is a hint: it may come too often, and a lost one only delays. After the store was
-      away, every reader is woken.
+    - A wake-up is a hint: it may come too often, and a lost one only delays: where hints can be
+      lost, `poll_seconds` says how often a reader looks without one. After the store was away,
+      every reader is woken.
 
     Times in results are wall time of the store; spans in parameters are seconds.
     """
 
     name: ClassVar[str]
+    poll_seconds: ClassVar[float | None] = None
 
     @property
     @abstractmethod
@@ -240,6 +249,13 @@ class QueueBackend(ABC):
         """
 
     @abstractmethod
+    async def accepted(self, submission: Submission) -> Receipt | None:
+        """The first receipt, if `send` would give it again; None otherwise. Changes nothing.
+
+        Raises IdempotencyMismatch.
+        """
+
+    @abstractmethod
     async def claim(self, sender: str, key: str, fingerprint: bytes, message_id: str) -> str:
         """Bind a broadcast's idempotency key to a message id; the first claim wins.
 
@@ -248,13 +264,22 @@ class QueueBackend(ABC):
 
     @abstractmethod
     async def lease(
-        self, agent_id: str, lease_id: str, *, limit: int, max_bytes: int, seconds: float | None
+        self,
+        agent_id: str,
+        lease_id: str,
+        *,
+        limit: int,
+        max_bytes: int,
+        seconds: float | None,
+        stream_id: str | None = None,
     ) -> list[Delivery]:
         """Hand up to `limit` ready messages, at most `max_bytes` of content but at least one.
 
         `seconds` makes a manual lease: when it runs out, each message of it counts a failure.
-        None makes a lease that lives as long as its holder: it never runs out while this process
-        lives, and what it held is ready again, without a failure, when the process is gone.
+        With `stream_id` the lease lives as long as that stream has its place (see `occupy`); a
+        stream without its place gets nothing. With neither, it is for a call that writes what it
+        took at once: it runs out after `Limits.taking_seconds`, without a failure.
+        The same lease again shows what it still holds.
         An unknown inbox gives nothing and is not made.
         """
 
@@ -362,6 +387,32 @@ class QueueBackend(ABC):
     async def totals(self) -> Totals:
         """Count everything."""
 
+    # --- streams --------------------------------------------------------------------------
+
+    @abstractmethod
+    async def occupy(self, agent_id: str, stream_id: str, replaced: Callable[[], None]) -> None:
+        """Become the one stream of this agent, over all processes.
+
+        Whoever was it before is told by `replaced`, soon, and what it held is ready again in its
+        place, without a failure. A stream keeps its place until it is replaced or vacates it, or
+        its process is gone: then nobody renews it.
+        """
+
+    @abstractmethod
+    async def renew(self, agent_id: str, stream_id: str) -> bool:
+        """Keep the place; take it again if it is empty. False when another stream has it.
+
+        To be called every RENEW_SECONDS. A store that outlives the process gives the place up
+        when that did not happen for OCCUPANCY_SECONDS.
+        """
+
+    @abstractmethod
+    async def vacate(self, agent_id: str, stream_id: str) -> None:
+        """Leave the place: what this stream still holds is ready again, without a failure.
+
+        Without the place, nothing happens.
+        """
+
     # --- wake-ups -------------------------------------------------------------------------
 
     @abstractmethod
@@ -372,10 +423,6 @@ class QueueBackend(ABC):
 
         With `question_id`, when that wait may have its answer instead.
         """
-
-    @abstractmethod
-    def occupy(self, agent_id: str, replaced: Callable[[], None]) -> Watch:
-        """Become the one subscription of this agent; whoever was it before is `replaced`."""
 
     # --- agents ---------------------------------------------------------------------------
 
