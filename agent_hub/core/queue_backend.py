@@ -250,7 +250,7 @@ class QueueBackend(ABC):
 
     @abstractmethod
     async def accepted(self, submission: Submission) -> Receipt | None:
-        """The first receipt, if `send` would give it again; None otherwise. Changes nothing.
+        """The first receipt, if this message id or key was accepted before. Changes nothing.
 
         Raises IdempotencyMismatch.
         """

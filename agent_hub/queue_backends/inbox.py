@@ -208,7 +208,14 @@ class Inbox:
     # --- out ------------------------------------------------------------------------------
 
     def lease(
-        self, lease_id: str, limit: int, max_bytes: int, now: float, runs_out: float
+        self,
+        lease_id: str,
+        limit: int,
+        max_bytes: int,
+        now: float,
+        runs_out: float,
+        *,
+        is_manual: bool,
     ) -> list[Delivery]:
         """Hand ready messages to a lease; the same lease again shows what it still holds."""
         if lease_id in self._leases:
@@ -219,7 +226,8 @@ class Inbox:
         del self._ready[: len(taken)]
         self._leases[lease_id] = [message.id for message in taken]
         self._earliest_run_out = min(self._earliest_run_out, runs_out)
-        return [self._delivery(self._hold(message, lease_id, now, runs_out)) for message in taken]
+        held = [self._hold(message, lease_id, now, runs_out, is_manual) for message in taken]
+        return [self._delivery(one) for one in held]
 
     def _fitting(self, limit: int, max_bytes: int) -> list[Message]:
         taken = self._ready[:limit]
@@ -229,10 +237,17 @@ class Inbox:
                 return taken[:count]
         return taken
 
-    def _hold(self, message: Message, lease_id: str, now: float, runs_out: float) -> Held:
+    def _hold(
+        self,
+        message: Message,
+        lease_id: str,
+        now: float,
+        runs_out: float,
+        is_manual: bool = False,
+    ) -> Held:
         past = self._past.pop(message.id, None) if self._past else None
         attempts, failures = (past.attempts, past.failures) if past else (0, 0)
-        held = Held(message, lease_id, now, attempts + 1, failures, runs_out)
+        held = Held(message, lease_id, now, attempts + 1, failures, runs_out, is_manual)
         self._leased[message.id] = held
         self._close_notice(message)
         return held
@@ -308,6 +323,12 @@ class Inbox:
             self._notify(self.agent_id)
         return len(released)
 
+    def give_back_the_stream(self, now: float) -> None:
+        """What the stream of this inbox holds is ready again: the leases that never run out."""
+        for lease_id, held in list(self._leases.items()):
+            if self._leased[held[0]].runs_out == NEVER:
+                self.release(lease_id, None, now, failure=False)
+
     def _held_by(self, lease_id: str, message_ids: Sequence[str] | None) -> list[Held]:
         """What this lease holds of these; of None, all."""
         wanted = dict.fromkeys(
@@ -332,7 +353,7 @@ class Inbox:
 
     def extend(self, lease_id: str, message_ids: Sequence[str], runs_out: float) -> int:
         """Move the end of a manual lease for what it holds of these."""
-        extended = [h for h in self._held_by(lease_id, message_ids) if h.runs_out != NEVER]
+        extended = [h for h in self._held_by(lease_id, message_ids) if h.is_manual]
         for held in extended:
             held.runs_out = runs_out
             self._earliest_run_out = min(self._earliest_run_out, runs_out)
@@ -530,7 +551,7 @@ class Inbox:
     def _run_out(self, now: float, monotonic: float) -> None:
         over = [held for held in self._leased.values() if held.runs_out <= monotonic]
         for held in over:
-            self._give_back(held, now, failure=True)
+            self._give_back(held, now, failure=held.is_manual)
         self._earliest_run_out = min((h.runs_out for h in self._leased.values()), default=NEVER)
         if over:
             self._notify(self.agent_id)

@@ -149,17 +149,22 @@ class MemoryBackend(QueueBackend):
     def _earlier(self, submission: Submission, now: float) -> Receipt | None:
         """The first receipt, if this submission was accepted before."""
         draft, to = submission.draft, submission.recipient
+        if draft.idempotency_key is None and submission.asking_since is not None:
+            claim = self._claims.take_abandoned(
+                draft.sender, to, submission.fingerprint, submission.message_id, now
+            )
+            if claim is not None and not self._has_ended(claim.message_id, to):
+                return claim.receipt
+        return self._named_earlier(submission, now)
+
+    def _named_earlier(self, submission: Submission, now: float) -> Receipt | None:
+        """The first receipt, if this key or message id was accepted before."""
+        draft, to = submission.draft, submission.recipient
         if draft.idempotency_key is not None and not submission.broadcast:
             claim = self._claims.find(
                 draft.sender, to, draft.idempotency_key, submission.fingerprint, now
             )
             if claim is not None:
-                return claim.receipt
-        elif submission.asking_since is not None:
-            claim = self._claims.take_abandoned(
-                draft.sender, to, submission.fingerprint, submission.message_id, now
-            )
-            if claim is not None and not self._has_ended(claim.message_id, to):
                 return claim.receipt
         known = submission.message_id in self._sent
         return self._receipt(submission.message_id, to) if known else None
@@ -245,6 +250,10 @@ class MemoryBackend(QueueBackend):
         if not (isinstance(sent, dict) and sent):
             self._sent.pop(message_id, None)
 
+    async def accepted(self, submission: Submission) -> Receipt | None:
+        earlier = self._named_earlier(submission, self._clock.time())
+        return None if earlier is None else again(earlier)
+
     async def claim(self, sender: str, key: str, fingerprint: bytes, message_id: str) -> str:
         now = self._clock.time()
         claim = self._claims.find(sender, ALL, key, fingerprint, now)
@@ -255,13 +264,26 @@ class MemoryBackend(QueueBackend):
         return message_id
 
     async def lease(
-        self, agent_id: str, lease_id: str, *, limit: int, max_bytes: int, seconds: float | None
+        self,
+        agent_id: str,
+        lease_id: str,
+        *,
+        limit: int,
+        max_bytes: int,
+        seconds: float | None,
+        stream_id: str | None = None,
     ) -> list[Delivery]:
         inbox = self._existing(agent_id)
         if inbox is None:
             return []
-        runs_out = NEVER if seconds is None else self._clock.monotonic() + seconds
-        return inbox.lease(lease_id, limit, max_bytes, self._clock.time(), runs_out)
+        runs_out = NEVER
+        if stream_id is None:
+            runs_in = self._limits.taking_seconds if seconds is None else seconds
+            runs_out = self._clock.monotonic() + runs_in
+        elif not self._occupants.has(agent_id, stream_id):
+            return []
+        now, is_manual = self._clock.time(), seconds is not None
+        return inbox.lease(lease_id, limit, max_bytes, now, runs_out, is_manual=is_manual)
 
     async def ack(self, agent_id: str, message_ids: Sequence[str]) -> list[Acked]:
         inbox = self._existing(agent_id)
@@ -431,6 +453,24 @@ class MemoryBackend(QueueBackend):
             oldest_ready_age=now - oldest,
         )
 
+    # --- streams --------------------------------------------------------------------------
+
+    async def occupy(self, agent_id: str, stream_id: str, replaced: Callable[[], None]) -> None:
+        if self._occupants.put(agent_id, stream_id, replaced):
+            self._give_back_the_stream(agent_id)
+
+    async def renew(self, agent_id: str, stream_id: str) -> bool:
+        return self._occupants.has(agent_id, stream_id)
+
+    async def vacate(self, agent_id: str, stream_id: str) -> None:
+        if self._occupants.remove(agent_id, stream_id):
+            self._give_back_the_stream(agent_id)
+
+    def _give_back_the_stream(self, agent_id: str) -> None:
+        inbox = self._existing(agent_id)
+        if inbox is not None:
+            inbox.give_back_the_stream(self._clock.time())
+
     # --- wake-ups -------------------------------------------------------------------------
 
     def watch(
@@ -439,9 +479,6 @@ class MemoryBackend(QueueBackend):
         if question_id is not None:
             return self._askers.add(question_id, wake)
         return self._readers.add(agent_id, wake)
-
-    def occupy(self, agent_id: str, replaced: Callable[[], None]) -> Watch:
-        return self._occupants.add(agent_id, replaced)
 
     # --- agents ---------------------------------------------------------------------------
 

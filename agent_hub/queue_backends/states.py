@@ -21,7 +21,10 @@ class Past(Struct, gc=False, array_like=True):
 
 
 class Held(Struct, gc=False):
-    """A leased message. `since` is wall time, `runs_out` monotonic; NEVER while held alive."""
+    """A leased message. `since` is wall time, `runs_out` monotonic; NEVER while held alive.
+
+    `is_manual`: that it ran out is the reader's failure.
+    """
 
     message: Message
     lease_id: str
@@ -29,6 +32,7 @@ class Held(Struct, gc=False):
     attempt: int
     failures: int
     runs_out: float
+    is_manual: bool = False
 
 
 class Kept(Struct, gc=False, array_like=True):

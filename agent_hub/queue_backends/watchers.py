@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 
 class Watchers:
@@ -45,34 +46,38 @@ class Watching:
         self._watchers.remove(self._key, self._wake)
 
 
+class Occupant(NamedTuple):
+    """Who has a place, and how it hears that it lost it."""
+
+    stream_id: str
+    replaced: Callable[[], None]
+
+
 class Occupants:
-    """The one subscription of each agent: who comes replaces who was there."""
+    """The one stream of each agent: who comes replaces who was there."""
 
     def __init__(self) -> None:
-        self._occupants: dict[str, Occupying] = {}
+        self._occupants: dict[str, Occupant] = {}
 
     def __len__(self) -> int:
         return len(self._occupants)
 
-    def add(self, agent_id: str, replaced: Callable[[], None]) -> Occupying:
+    def has(self, agent_id: str, stream_id: str) -> bool:
+        occupant = self._occupants.get(agent_id)
+        return occupant is not None and occupant.stream_id == stream_id
+
+    def put(self, agent_id: str, stream_id: str, replaced: Callable[[], None]) -> bool:
+        """Whether another stream had to leave for it."""
         before = self._occupants.get(agent_id)
-        now = self._occupants[agent_id] = Occupying(self, agent_id, replaced)
-        if before is not None:
-            before.replaced()
-        return now
+        self._occupants[agent_id] = Occupant(stream_id, replaced)
+        if before is None or before.stream_id == stream_id:
+            return False
+        before.replaced()
+        return True
 
-    def remove(self, occupying: Occupying) -> None:
-        if self._occupants.get(occupying.agent_id) is occupying:
-            del self._occupants[occupying.agent_id]
-
-
-class Occupying:
-    """One subscription's place; closing it twice, or after a replacement, is fine."""
-
-    def __init__(self, occupants: Occupants, agent_id: str, replaced: Callable[[], None]) -> None:
-        self._occupants = occupants
-        self.agent_id = agent_id
-        self.replaced = replaced
-
-    def close(self) -> None:
-        self._occupants.remove(self)
+    def remove(self, agent_id: str, stream_id: str) -> bool:
+        """Whether this stream had the place."""
+        if not self.has(agent_id, stream_id):
+            return False
+        del self._occupants[agent_id]
+        return True

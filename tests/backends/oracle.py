@@ -53,6 +53,8 @@ class Record:
     failures: int = 0
     lease_id: str = ""
     runs_out: float | None = None
+    is_manual: bool = False
+    by_stream: bool = False
     settled_at: float = 0.0
     ack_number: int = 0
     kept: bool = False
@@ -120,6 +122,7 @@ class Books:
     endings: list[Undelivered] = field(default_factory=list)
     told: list[Undelivered] = field(default_factory=list)
     agents: list[Agent] = field(default_factory=list)
+    streams: dict[str, str] = field(default_factory=dict)
 
 
 class Oracle(QueueBackend):
@@ -150,7 +153,7 @@ class Oracle(QueueBackend):
         now = self._now()
         for record in self._books.records:
             if record.runs_out is not None and record.runs_out <= self._clock.monotonic():
-                self._give_back(record, failure=True)
+                self._give_back(record, failure=record.is_manual)
             if record.state is State.READY and record.message.expires_at <= now:
                 self._end(record, State.EXPIRED)
             if record.kept and record.message.expires_at <= now:
@@ -161,7 +164,7 @@ class Oracle(QueueBackend):
         self._books.answers = [kept for kept in self._books.answers if kept[0] > now]
 
     def _give_back(self, record: Record, *, failure: bool) -> None:
-        record.lease_id, record.runs_out = "", None
+        self._let_go(record)
         record.failures += failure
         if record.failures > self._limits.failures:
             self._end(record, State.DEAD)
@@ -169,6 +172,10 @@ class Oracle(QueueBackend):
             self._end(record, State.EXPIRED)
         else:
             record.state = State.READY
+
+    def _let_go(self, record: Record) -> None:
+        record.lease_id, record.runs_out = "", None
+        record.is_manual = record.by_stream = False
 
     def _end(self, record: Record, state: State) -> None:
         record.state = state
@@ -266,15 +273,18 @@ class Oracle(QueueBackend):
         )
 
     def _earlier(self, submission: Submission) -> Receipt | None:
+        if submission.draft.idempotency_key is None and submission.asking_since is not None:
+            abandoned = self._abandoned(submission)
+            if abandoned is not None and self._can_be_answered(abandoned):
+                return abandoned.receipt
+        return self._named_earlier(submission)
+
+    def _named_earlier(self, submission: Submission) -> Receipt | None:
         draft, to = submission.draft, submission.recipient
         if draft.idempotency_key is not None and not submission.broadcast:
             key = self._key(draft.sender, to, draft.idempotency_key, submission.fingerprint)
             if key is not None:
                 return key.receipt
-        elif submission.asking_since is not None:
-            abandoned = self._abandoned(submission)
-            if abandoned is not None and self._can_be_answered(abandoned):
-                return abandoned.receipt
         for record in self._of(to):
             if record.message.id == submission.message_id:
                 return self._receipt(record)
@@ -381,6 +391,11 @@ class Oracle(QueueBackend):
         record.state, record.lease_id = State.LEASED, question.question_id
         record.attempts += 1
 
+    async def accepted(self, submission: Submission) -> Receipt | None:
+        self._due()
+        earlier = self._named_earlier(submission)
+        return None if earlier is None else replace(earlier, replayed=True)
+
     async def claim(self, sender: str, key: str, fingerprint: bytes, message_id: str) -> str:
         known = self._key(sender, ALL, key, fingerprint)
         if known is not None:
@@ -390,9 +405,18 @@ class Oracle(QueueBackend):
         return message_id
 
     async def lease(
-        self, agent_id: str, lease_id: str, *, limit: int, max_bytes: int, seconds: float | None
+        self,
+        agent_id: str,
+        lease_id: str,
+        *,
+        limit: int,
+        max_bytes: int,
+        seconds: float | None,
+        stream_id: str | None = None,
     ) -> list[Delivery]:
         self._due()
+        if stream_id is not None and self._books.streams.get(agent_id) != stream_id:
+            return []
         held = [r for r in self._of(agent_id, State.LEASED) if r.lease_id == lease_id]
         if not held:
             for record in self._of(agent_id, State.READY)[:limit]:
@@ -404,7 +428,10 @@ class Oracle(QueueBackend):
             if record.state is State.READY:
                 record.state, record.lease_id = State.LEASED, lease_id
                 record.attempts += 1
-                record.runs_out = None if seconds is None else self._clock.monotonic() + seconds
+                record.is_manual, record.by_stream = seconds is not None, stream_id is not None
+                if not record.by_stream:
+                    span = self._limits.taking_seconds if seconds is None else seconds
+                    record.runs_out = self._clock.monotonic() + span
         return [record.delivery for record in held]
 
     async def ack(self, agent_id: str, message_ids: Sequence[str]) -> list[Acked]:
@@ -420,7 +447,8 @@ class Oracle(QueueBackend):
             question = self._question(agent_id, record.lease_id)
             if question is not None:
                 question.settled = True
-            record.state, record.lease_id, record.runs_out = State.ACKED, "", None
+            record.state = State.ACKED
+            self._let_go(record)
             record.settled_at, record.ack_number = self._now(), self._number()
             record.kept = True
             acked.append(Acked(record.message.id, record.message.accepted_at))
@@ -459,7 +487,7 @@ class Oracle(QueueBackend):
         held = [
             record
             for record in self._held(agent_id, lease_id, message_ids)
-            if record.runs_out is not None
+            if record.is_manual
         ]
         for record in held:
             record.runs_out = self._clock.monotonic() + seconds
@@ -704,8 +732,27 @@ class Oracle(QueueBackend):
     ) -> Watch:
         return Nothing()
 
-    def occupy(self, agent_id: str, replaced: Callable[[], None]) -> Watch:
-        return Nothing()
+    async def occupy(self, agent_id: str, stream_id: str, replaced: Callable[[], None]) -> None:
+        self._due()
+        before = self._books.streams.get(agent_id)
+        self._books.streams[agent_id] = stream_id
+        if before not in (None, stream_id):
+            self._give_back_stream(agent_id)
+
+    async def renew(self, agent_id: str, stream_id: str) -> bool:
+        self._due()
+        return self._books.streams.get(agent_id) == stream_id
+
+    async def vacate(self, agent_id: str, stream_id: str) -> None:
+        self._due()
+        if self._books.streams.get(agent_id) == stream_id:
+            del self._books.streams[agent_id]
+            self._give_back_stream(agent_id)
+
+    def _give_back_stream(self, agent_id: str) -> None:
+        for record in self._of(agent_id, State.LEASED):
+            if record.by_stream:
+                self._give_back(record, failure=False)
 
     async def put_agent(self, agent: Agent) -> bool:
         now = self._now()

@@ -30,6 +30,7 @@ from agent_hub.core.agent import Agent, Status
 from agent_hub.core.errors import HubError
 from agent_hub.core.message import ALL, Cursor, Delivery, Draft
 from agent_hub.core.queue_backend import (
+    RENEW_SECONDS,
     Limits,
     Page,
     Receipt,
@@ -62,6 +63,7 @@ LIMITS = Limits(
     abandoned_wait_seconds=10.0,
     waits_per_agent=2,
     registration_seconds=50.0,
+    taking_seconds=15.0,
 )
 
 AGENTS = st.sampled_from(["alpha", "beta", "gamma"])
@@ -89,6 +91,7 @@ class SideBySide(RuleBasedStateMachine):
         self.seqs: dict[object, list[int]] = defaultdict(list)
         self.first_seqs: dict[object, int] = defaultdict(int)
         self.accepted: dict[tuple[str, str], object] = {}
+        self.streams: dict[str, str] = {}
 
     @initialize(drop_oldest=st.booleans())
     def begin(self, drop_oldest: bool) -> None:
@@ -166,7 +169,9 @@ class SideBySide(RuleBasedStateMachine):
     @rule(target=messages, sender=AGENTS, to=AGENTS, text=TEXTS, ttl=SPANS, key=KEYS)
     def send(self, sender: str, to: str, text: str, ttl: float, key: str | None) -> Any:
         submission = self._submission(text, sender=sender, to=to, ttl=ttl, key=key)
+        self.both(lambda side: side.backend.accepted(submission))
         accepted = self._send(submission)
+        self.both(lambda side: side.backend.accepted(submission))
         if self.count % 3 == 0:
             self._send(submission)  # a blind retry
         return accepted
@@ -203,13 +208,22 @@ class SideBySide(RuleBasedStateMachine):
         limit=st.integers(1, 4),
         max_bytes=st.sampled_from([1, 10, 1_000]),
         seconds=st.sampled_from([None, 3.0, 8.0, 30.0]),
+        stream=st.sampled_from([None, None, "held", "lost"]),
     )
-    def lease(self, agent_id: str, limit: int, max_bytes: int, seconds: float | None) -> Any:
+    def lease(
+        self, agent_id: str, limit: int, max_bytes: int, seconds: float | None, stream: str | None
+    ) -> Any:
         lease_id = f"lease-{self._number()}"
+        stream_id = self.streams.get(agent_id, "none") if stream == "held" else stream
 
         def call(side: Side) -> Coroutine[Any, Any, list[Delivery]]:
             return side.backend.lease(
-                agent_id, lease_id, limit=limit, max_bytes=max_bytes, seconds=seconds
+                agent_id,
+                lease_id,
+                limit=limit,
+                max_bytes=max_bytes,
+                seconds=None if stream_id else seconds,
+                stream_id=stream_id,
             )
 
         deliveries = self.both(call)
@@ -225,6 +239,23 @@ class SideBySide(RuleBasedStateMachine):
 
     def _seen(self, delivery: Delivery) -> None:
         self.seqs[delivery.epoch].append(delivery.message.seq)
+
+    @rule(agent_id=AGENTS, again=st.booleans())
+    def occupy(self, agent_id: str, again: bool) -> None:
+        stream_id = self.streams.get(agent_id) if again else None
+        stream_id = self.streams[agent_id] = stream_id or f"stream{self._number()}"
+        self.both(lambda side: side.backend.occupy(agent_id, stream_id, lambda: None))
+
+    @rule(agent_id=AGENTS, late=st.booleans())
+    def vacate(self, agent_id: str, late: bool) -> None:
+        stream_id = "gone" if late else self.streams.pop(agent_id, "none")
+        for _ in range(2):  # the second one is late, too
+            self.both(lambda side: side.backend.vacate(agent_id, stream_id))
+
+    def _renew(self) -> None:
+        for agent_id, stream_id in self.streams.items():
+            assert self.both(lambda side: side.backend.renew(agent_id, stream_id))  # noqa: B023
+            assert not self.both(lambda side: side.backend.renew(agent_id, "other"))  # noqa: B023
 
     @rule(lease=leases, data=st.data())
     def ack_what_was_read(self, lease: tuple[str, str, list[str]], data: st.DataObject) -> None:
@@ -390,7 +421,12 @@ class SideBySide(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 3.0, 5.0, 10.0, 20.0, 70.0]))
     def time_passes(self, seconds: float) -> None:
+        while seconds > RENEW_SECONDS:
+            self.clock.pass_by(RENEW_SECONDS)
+            seconds -= RENEW_SECONDS
+            self._renew()
         self.clock.pass_by(seconds)
+        self._renew()
 
     @rule()
     def sweep(self) -> None:
