@@ -14,8 +14,15 @@ DRAINING_RETRY_SECONDS = 1.0
 class Admission:
     """Counts calls against their buckets, and knows every wait, so that a drain can end them."""
 
-    def __init__(self, clock: Clock, metrics: Metrics, buckets: TokenBuckets) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        metrics: Metrics,
+        buckets: TokenBuckets,
+        poll_seconds: float | None = None,
+    ) -> None:
         self._clock = clock
+        self._poll_seconds = poll_seconds
         self._metrics = metrics
         self._buckets = buckets
         self._alarms: set[Wakeup] = set()
@@ -44,7 +51,7 @@ class Admission:
 
     def alarm(self, timeout: float | None) -> Wakeup:
         """An alarm for one wait; a drain ends it as if its time were up."""
-        alarm = _Tracked(self._clock, timeout, self._alarms)
+        alarm = _Tracked(self._clock, timeout, self._poll_seconds, self._alarms)
         if self._draining:
             alarm.end()
         return alarm
@@ -59,8 +66,14 @@ class Admission:
 class _Tracked(Wakeup):
     """A wait that the admission knows of while it lasts."""
 
-    def __init__(self, clock: Clock, timeout: float | None, known: set[Wakeup]) -> None:
-        super().__init__(clock, timeout)
+    def __init__(
+        self,
+        clock: Clock,
+        timeout: float | None,
+        poll_seconds: float | None,
+        known: set[Wakeup],
+    ) -> None:
+        super().__init__(clock, timeout, poll_seconds)
         self._known = known
 
     def __enter__(self) -> Wakeup:

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from agent_hub.core.errors import BackendUnavailable
+from agent_hub.core.errors import BackendUnavailable, TooManyWaits
+from agent_hub.core.message import Delivery
 from agent_hub.core.metrics import Metrics
+from agent_hub.core.owed import Owed
 from agent_hub.core.queue_backend import Acked, QueueBackend, Receipt, Submission, Wait, WaitState
 from agent_hub.core.wakeup import Wakeup
 
@@ -69,23 +71,13 @@ class Question:
         if self._closed:
             return
         self._closed = True
-        try:
-            await self._settle()
-        finally:
-            await self._let_go()
-
-    async def _settle(self) -> None:
-        wait = self._wait
-        if self.taken and wait is not None and wait.delivery is not None and not wait.settled:
-            await self._asking.ack(self.asker, [wait.delivery.message.id])
-
-    async def _let_go(self) -> None:
         wait = self._wait
         keyless = self._submission.draft.idempotency_key is None
         await self._asking.let_go(
             self.asker,
             self.question_id,
             outcome=wait.state if self.taken and wait is not None else "gone",
+            answer=wait.delivery if self.taken and wait is not None and not wait.settled else None,
             keep=not keyless,
             abandoned=self._submission if keyless and not self.taken else None,
         )
@@ -98,11 +90,13 @@ class Asking:
         self,
         backend: QueueBackend,
         metrics: Metrics,
+        owed: Owed,
         alarm: Callable[[float | None], Wakeup],
         on_ack: Callable[[str, Sequence[Acked]], None],
     ) -> None:
         self._backend = backend
         self._metrics = metrics
+        self._owed = owed
         self._alarm = alarm
         self._on_ack = on_ack
         self._holders: Counter[str] = Counter()
@@ -114,7 +108,14 @@ class Asking:
         """Reserve the reply first, then send the question: a reply can never arrive unseen."""
         sender, question_id = submission.draft.sender, submission.message_id
         seconds = timeout + HOLDER_GRACE_SECONDS
-        wait = await self._hold(sender, question_id, submission.recipient, seconds)
+        try:
+            wait = await self._hold(sender, question_id, submission.recipient, seconds)
+        except TooManyWaits:
+            # One of these may be for this very question: then it is no wait more.
+            receipt = await self._backend.accepted(submission)
+            if receipt is None:
+                raise
+            return await self._attach(submission, receipt, timeout)
         try:
             submission = replace(submission, asking_since=wait.since)
             receipt = await self._backend.send(submission)
@@ -124,7 +125,14 @@ class Asking:
         if receipt.message_id != question_id:
             # The same question was asked before: its wait is the one that counts.
             await self.let_go(sender, question_id)
-            await self._hold(sender, receipt.message_id, submission.recipient, seconds)
+            return await self._attach(submission, receipt, timeout)
+        self._metrics.wait_opened()
+        return Question(self, submission, receipt, timeout)
+
+    async def _attach(self, submission: Submission, receipt: Receipt, timeout: float) -> Question:
+        """Wait for the answer to what was asked before."""
+        sender, seconds = submission.draft.sender, timeout + HOLDER_GRACE_SECONDS
+        await self._hold(sender, receipt.message_id, submission.recipient, seconds)
         self._metrics.wait_opened()
         return Question(self, submission, receipt, timeout)
 
@@ -154,22 +162,28 @@ class Asking:
         """Renew an open wait: to open it again prolongs it."""
         await self._backend.open_wait(sender, question_id, asked, seconds=HELD_SECONDS)
 
-    async def ack(self, sender: str, message_ids: Sequence[str]) -> None:
-        self._on_ack("auto", await self._backend.ack(sender, message_ids))
-
     async def let_go(
         self,
         sender: str,
         question_id: str,
         *,
         outcome: str | None = None,
+        answer: Delivery | None = None,
         keep: bool = False,
         abandoned: Submission | None = None,
     ) -> None:
-        """One holder less; with the last one the wait ends."""
+        """Settle the answer that was given; one holder less, and with the last the wait ends."""
         if outcome is not None:
             self._metrics.wait_closed(outcome)
         self._holders[question_id] -= 1
-        if self._holders[question_id] <= 0:
+        is_last = self._holders[question_id] <= 0
+        if is_last:
             del self._holders[question_id]
-            await self._backend.close_wait(sender, question_id, keep=keep, abandoned=abandoned)
+
+        async def end() -> None:
+            if answer is not None:
+                self._on_ack("auto", await self._backend.ack(sender, [answer.message.id]))
+            if is_last:
+                await self._backend.close_wait(sender, question_id, keep=keep, abandoned=abandoned)
+
+        await self._owed.tell(end)

@@ -9,6 +9,7 @@ from agent_hub.core.asking import Asking
 from agent_hub.core.bounds import DEFAULT_TTL_SECONDS
 from agent_hub.core.clock import Clock
 from agent_hub.core.metrics import Metrics
+from agent_hub.core.owed import Owed
 from agent_hub.core.presence import Presence, PresenceEvent
 from agent_hub.core.queue_backend import Acked, QueueBackend, Totals
 from agent_hub.core.rate_limit import TokenBuckets
@@ -44,11 +45,16 @@ class Hub:
         self._started_at = clock.monotonic()
         self.on_presence: Callable[[list[PresenceEvent]], None] = lambda events: None
 
-        self._admission = Admission(clock, metrics, buckets)
+        self._admission = Admission(clock, metrics, buckets, backend.poll_seconds)
         self._presence = Presence(clock, self._announce)
-        self._streams = Streams(backend, clock, metrics, self._count_acked)
-        self._asking = Asking(backend, metrics, self._admission.alarm, self._count_acked)
-        self._upkeep = Upkeep(backend, clock, metrics, self._presence, buckets, self._streams)
+        self._owed = Owed()
+        self._streams = Streams(backend, clock, metrics, self._owed, self._count_acked)
+        self._asking = Asking(
+            backend, metrics, self._owed, self._admission.alarm, self._count_acked
+        )
+        self._upkeep = Upkeep(
+            backend, clock, metrics, self._owed, self._presence, buckets, self._streams
+        )
 
         registry = Registry(backend, clock, self._admission, self._presence, self._streams)
         self.register = registry.register
@@ -72,7 +78,14 @@ class Hub:
         self.ask = sending.ask
 
         reading = Reading(
-            backend, clock, metrics, self._admission, registry, self._streams, self._count_acked
+            backend,
+            clock,
+            metrics,
+            self._admission,
+            registry,
+            self._owed,
+            self._streams,
+            self._count_acked,
         )
         self.look = reading.look
         self.position = reading.position

@@ -37,7 +37,7 @@ class Metrics:
     def websocket_closed(self, code: int) -> None: ...
 
     def woken(self, source: str) -> None:
-        """A waiting reader looked again; `source` is hint or poll."""
+        """A waiting reader looked again and found mail; `source` is hint or poll."""
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """An HTTP request was answered; `route` is the route's template."""

@@ -12,7 +12,6 @@ from msgspec import Struct
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.message import Cursor, Delivery, Draft
 
-
 RENEW_SECONDS = 10.0
 """How often an open stream renews its place."""
 OCCUPANCY_SECONDS = 30.0
@@ -279,7 +278,7 @@ class QueueBackend(ABC):
         With `stream_id` the lease lives as long as that stream has its place (see `occupy`); a
         stream without its place gets nothing. With neither, it is for a call that writes what it
         took at once: it runs out after `Limits.taking_seconds`, without a failure.
-        The same lease again shows what it still holds.
+        The same lease again shows what it still holds; a `limit` of 0 only that.
         An unknown inbox gives nothing and is not made.
         """
 
@@ -400,10 +399,10 @@ class QueueBackend(ABC):
 
     @abstractmethod
     async def renew(self, agent_id: str, stream_id: str) -> bool:
-        """Keep the place; take it again if it is empty. False when another stream has it.
+        """Keep the place. False when another stream has it.
 
-        To be called every RENEW_SECONDS. A store that outlives the process gives the place up
-        when that did not happen for OCCUPANCY_SECONDS.
+        To be called every RENEW_SECONDS. A store of several processes gives a place up that was
+        not renewed for OCCUPANCY_SECONDS: as long as it is empty then, its stream takes it again.
         """
 
     @abstractmethod

@@ -25,6 +25,7 @@ from agent_hub.core.clock import Clock
 from agent_hub.core.errors import Invalid, NotFound
 from agent_hub.core.message import Cursor, Delivery, check_agent_id
 from agent_hub.core.metrics import Metrics
+from agent_hub.core.owed import Owed
 from agent_hub.core.principal import Principal
 from agent_hub.core.queue_backend import Acked, Page, QueueBackend, Standing, State, Watch
 from agent_hub.core.registry import Registry
@@ -62,6 +63,7 @@ class Reading:
         metrics: Metrics,
         admission: Admission,
         registry: Registry,
+        owed: Owed,
         streams: Streams,
         on_ack: Callable[[str, Sequence[Acked]], None],
     ) -> None:
@@ -70,6 +72,7 @@ class Reading:
         self._metrics = metrics
         self._admission = admission
         self._registry = registry
+        self._owed = owed
         self._streams = streams
         self._on_ack = on_ack
 
@@ -152,6 +155,7 @@ class Reading:
             until_found=lambda read: self._when_there_is(agent_id, wait, read),
             on_delivered=count_delivered,
             on_ack=self._on_ack,
+            owed=self._owed,
         )
 
     def _check(
@@ -176,9 +180,10 @@ class Reading:
             alarm.wake()  # what came before the watch stood
             try:
                 while await alarm.wait():
-                    self._metrics.woken("hint")
+                    source = alarm.source
                     found = await read()
                     if found:
+                        self._metrics.woken(source)
                         return found
             finally:
                 watch.close()

@@ -126,7 +126,7 @@ class Registry:
         if not await self._backend.remove_agent(agent_id):
             raise NotFound(f"no agent {agent_id!r} is registered")
         self._presence.remove(agent_id)
-        self._streams.dismiss(agent_id)
+        await self._streams.dismiss(agent_id)
 
     async def census(self) -> Counter[Status]:
         """How many registered agents there are of each status."""

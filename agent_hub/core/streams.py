@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from secrets import token_hex
 
 from agent_hub.core.clock import Clock
 from agent_hub.core.message import Cursor
 from agent_hub.core.metrics import Metrics
+from agent_hub.core.owed import Owed
 from agent_hub.core.queue_backend import Acked, QueueBackend
 from agent_hub.core.subscription import Subscription
+
+RENEWED_AT_ONCE = 256
 
 
 class Streams:
@@ -19,11 +24,13 @@ class Streams:
         backend: QueueBackend,
         clock: Clock,
         metrics: Metrics,
+        owed: Owed,
         on_ack: Callable[[str, Sequence[Acked]], None],
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._metrics = metrics
+        self._owed = owed
         self._on_ack = on_ack
         self._open: dict[str, Subscription] = {}
         self._ended = False
@@ -47,6 +54,7 @@ class Streams:
             self._backend,
             self._clock,
             self._metrics,
+            self._owed,
             via=via,
             receipts=receipts,
             max_in_flight=max_in_flight,
@@ -74,17 +82,26 @@ class Streams:
         if subscription is not None:
             await subscription.acked_elsewhere(message_ids)
 
+    async def renew(self) -> None:
+        """Keep the places of these streams."""
+        subscriptions = list(self._open.values())
+        for start in range(0, len(subscriptions), RENEWED_AT_ONCE):
+            some = subscriptions[start : start + RENEWED_AT_ONCE]
+            await asyncio.gather(*(subscription.renew() for subscription in some))
+
     async def hold(self) -> None:
-        """Keep what these streams have in flight from running out."""
+        """Keep the answers in flight on these streams from running out."""
         for subscription in list(self._open.values()):
             await subscription.hold()
 
-    def dismiss(self, agent_id: str) -> None:
+    async def dismiss(self, agent_id: str) -> None:
         """End the stream of an agent that is registered no more, on whatever node it is."""
         subscription = self._open.get(agent_id)
         if subscription is not None:
             subscription.dismissed = True
-        self._backend.occupy(agent_id, lambda: None).close()
+        nobody = token_hex(8)
+        await self._backend.occupy(agent_id, nobody, lambda: None)
+        await self._backend.vacate(agent_id, nobody)
 
     def end(self) -> None:
         """Let every stream end as if its reader had left."""

@@ -12,8 +12,9 @@ from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.message import Cursor, Delivery
 from agent_hub.core.metrics import Metrics
+from agent_hub.core.owed import Owed
 from agent_hub.core.queue_backend import Acked, QueueBackend
-from agent_hub.core.wakeup import Wakeup
+from agent_hub.core.wakeup import POLL, Wakeup
 
 BATCH_BYTES = 256 * 1024
 """About what is written at once: a reader has some seconds for each batch."""
@@ -36,6 +37,7 @@ class Subscription:
         backend: QueueBackend,
         clock: Clock,
         metrics: Metrics,
+        owed: Owed,
         *,
         via: str,
         receipts: bool,
@@ -50,10 +52,13 @@ class Subscription:
         self.recovered = False
         self.replaced = False
         self.dismissed = False  # its agent is registered no more
+        self.epoch_changed = False  # the store lost its inbox
         self._backend = backend
         self._clock = clock
         self._metrics = metrics
+        self._owed = owed
         self._via = via
+        self._epoch: str | None = None
         self._credit = max_in_flight
         self._since = since
         self._on_close = on_close
@@ -64,19 +69,23 @@ class Subscription:
         self._uncovered: list[str] = []
         self._covers: dict[int, list[str]] = {}  # receipt number -> what it acks
         self._receipt_number = 0
-        self._stream = token_hex(8)  # no other process or life of this one has the same
+        self._stream_id = token_hex(8)  # no other process or life of this one has the same
         self._lease_numbers = count(1)
         self._asked: str | None = None  # the lease id whose answer did not come yet
-        self._wakeup = Wakeup(clock)
+        self._wakeup = Wakeup(clock, poll_seconds=backend.poll_seconds)
         self._closed = False
-        self._place = backend.occupy(agent_id, self._be_replaced)
         self._watch = backend.watch(agent_id, self._wakeup.wake)
 
     async def start(self) -> None:
-        """Find the kept messages newer than the cursor, and say whether it recovers."""
+        """Take the agent's place, find the kept messages newer than the cursor.
+
+        Says in `recovered` whether nothing newer than the cursor is missing.
+        """
+        await self._backend.occupy(self.agent_id, self._stream_id, self._be_replaced)
         self._wakeup.wake()
         page = await self._backend.look(self.agent_id, None, 1)
         self.cursor = page.cursor
+        self._epoch = None if page.cursor is None else page.cursor.epoch
         if page.deliveries:
             # Before the oldest that is owed: whoever resumes from here misses nothing.
             oldest = page.deliveries[0].cursor
@@ -96,9 +105,10 @@ class Subscription:
         if self._again and not self._wakeup.ended:
             return self._take_again()
         while await self._wakeup.wait():
-            self._metrics.woken("hint")
-            deliveries = await self._lease_when_possible()
+            source = self._wakeup.source
+            deliveries = await self._lease_when_possible(source)
             if deliveries:
+                self._metrics.woken(source)
                 # One batch is bounded in bytes: there may be more at once.
                 self._wakeup.wake()
                 return deliveries
@@ -117,30 +127,58 @@ class Subscription:
         del self._again[: len(again)]
         return again
 
-    async def _lease_when_possible(self) -> list[Delivery]:
+    async def _lease_when_possible(self, source: str) -> list[Delivery]:
         """A store that is away wakes its readers when it is back: until then there is nothing."""
         try:
+            if source == POLL and len(self._in_flight) >= self._credit:
+                await self._recount()
             return await self._lease()
         except BackendUnavailable:
             return []
+
+    async def _recount(self) -> None:
+        """Find credit for what was acked where nobody could tell: at a door of another process."""
+        leases = set(self._in_flight.values()) - {q.question_id for q in self._questions.values()}
+        for lease_id in leases:
+            held = {delivery.message.id for delivery in await self._held_by(lease_id)}
+            gone = [m for m, lease in self._in_flight.items() if lease == lease_id]
+            self._no_longer_in_flight(message_id for message_id in gone if message_id not in held)
+
+    async def _held_by(self, lease_id: str) -> list[Delivery]:
+        """What a lease holds; one that is over must not take anything new."""
+        return await self._backend.lease(
+            self.agent_id, lease_id, limit=0, max_bytes=0, seconds=None, stream_id=self._stream_id
+        )
 
     async def _lease(self) -> list[Delivery]:
         credit = self._credit - len(self._in_flight)
         if credit <= 0:
             return []
         # A call that was cut off may have leased: the same id again shows what it holds.
-        lease_id = self._asked or f"{self._stream}-{next(self._lease_numbers)}"
+        lease_id = self._asked or f"{self._stream_id}-{next(self._lease_numbers)}"
         self._asked = lease_id
         deliveries = await self._backend.lease(
-            self.agent_id, lease_id, limit=credit, max_bytes=BATCH_BYTES, seconds=None
+            self.agent_id,
+            lease_id,
+            limit=credit,
+            max_bytes=BATCH_BYTES,
+            seconds=None,
+            stream_id=self._stream_id,
         )
         self._asked = None
+        if deliveries and self._is_another_life(deliveries[0].epoch):
+            self.epoch_changed = True
+            self.end()
+            return []
         for delivery in deliveries:
             self._in_flight[delivery.message.id] = lease_id
-        if self._closed:  # while the backend was asked
-            await self._release_all()
-            return []
-        return deliveries
+        # Closed while the store was asked, it has given back what this took.
+        return [] if self._closed else deliveries
+
+    def _is_another_life(self, epoch: str) -> bool:
+        """The store lost this inbox and began it anew: no cursor of the reader's holds any more."""
+        self._epoch = self._epoch or epoch
+        return epoch != self._epoch
 
     def written(self, deliveries: Sequence[Delivery]) -> None:
         """These were written to the reader's stream, in this order."""
@@ -219,6 +257,11 @@ class Subscription:
         for question in list(self._questions.values()):
             await question.hold()
 
+    async def renew(self) -> None:
+        """Keep the place, and with it what is in flight."""
+        if not (self._closed or await self._backend.renew(self.agent_id, self._stream_id)):
+            self._be_replaced()
+
     async def _close_question(self, message_id: str, *, taken: bool) -> None:
         question = self._questions.pop(message_id, None)
         if question is not None:
@@ -266,20 +309,14 @@ class Subscription:
             return
         self._closed = True
         self._watch.close()
-        self._place.close()
         self.end()
         self._on_close(self)
-        await self._release_all()
+        self._in_flight.clear()
+        for message_id in list(self._questions):
+            await self._close_question(message_id, taken=False)
+        await self._owed.tell(self._leave)
+
+    async def _leave(self) -> None:
+        await self._backend.vacate(self.agent_id, self._stream_id)
         # The connection was a sign of life until now: the grace of its agent begins here.
         await self._backend.touch_agent(self.agent_id)
-
-    async def _release_all(self) -> None:
-        for message_id in list(self._questions):
-            self._in_flight.pop(message_id, None)
-            await self._close_question(message_id, taken=False)
-        leases = dict.fromkeys(self._in_flight.values())
-        if self._asked is not None:
-            leases[self._asked] = None
-        self._in_flight.clear()
-        for lease_id in leases:
-            await self._backend.release(self.agent_id, lease_id, None, failure=False)

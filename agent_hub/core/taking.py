@@ -9,6 +9,7 @@ from secrets import token_hex
 from msgspec import Struct
 
 from agent_hub.core.message import Cursor, Delivery
+from agent_hub.core.owed import Owed
 from agent_hub.core.queue_backend import Acked, QueueBackend
 
 
@@ -41,6 +42,7 @@ class Taking:
         ],
         on_delivered: Callable[[Sequence[Delivery]], None],
         on_ack: Callable[[str, Sequence[Acked]], None],
+        owed: Owed,
     ) -> None:
         self.taken = False
         self._backend = backend
@@ -51,6 +53,7 @@ class Taking:
         self._until_found = until_found
         self._on_delivered = on_delivered
         self._on_ack = on_ack
+        self._owed = owed
         self._lease_id = token_hex(8)
         self._deliveries: list[Delivery] = []
 
@@ -81,9 +84,15 @@ class Taking:
     async def _close(self) -> None:
         if not self.taken:
             # By lease, not by message: the call may have been cut off after the store had leased.
-            await self._backend.release(self._agent_id, self._lease_id, None, failure=False)
+            await self._owed.tell(self._release)
             return
         self._on_delivered(self._deliveries)
         if self._seconds is None and self._deliveries:
-            message_ids = [delivery.message.id for delivery in self._deliveries]
-            self._on_ack("auto", await self._backend.ack(self._agent_id, message_ids))
+            await self._owed.tell(self._ack)
+
+    async def _release(self) -> None:
+        await self._backend.release(self._agent_id, self._lease_id, None, failure=False)
+
+    async def _ack(self) -> None:
+        message_ids = [delivery.message.id for delivery in self._deliveries]
+        self._on_ack("auto", await self._backend.ack(self._agent_id, message_ids))

@@ -8,15 +8,18 @@ import logging
 from agent_hub.core.clock import Clock, Timer
 from agent_hub.core.errors import BackendUnavailable, HubError
 from agent_hub.core.metrics import Metrics
+from agent_hub.core.owed import Owed
 from agent_hub.core.presence import Presence
-from agent_hub.core.queue_backend import QueueBackend, Undelivered
+from agent_hub.core.queue_backend import RENEW_SECONDS, QueueBackend, Undelivered
 from agent_hub.core.rate_limit import TokenBuckets
 from agent_hub.core.streams import Streams
 
 TICK_SECONDS = 1.0
 PRESENCE_TICKS = 5
-TOUCH_SECONDS = 30.0
+RENEW_TICKS = round(RENEW_SECONDS / TICK_SECONDS)
 BUCKET_TICKS = 60
+TOUCH_SECONDS = 30.0
+TOUCHED_AT_ONCE = 256
 ENDINGS_AT_ONCE = 1_000
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ class Upkeep:
         backend: QueueBackend,
         clock: Clock,
         metrics: Metrics,
+        owed: Owed,
         presence: Presence,
         buckets: TokenBuckets,
         streams: Streams,
@@ -37,6 +41,7 @@ class Upkeep:
         self._backend = backend
         self._clock = clock
         self._metrics = metrics
+        self._owed = owed
         self._presence = presence
         self._buckets = buckets
         self._streams = streams
@@ -69,6 +74,9 @@ class Upkeep:
             # connected would seem to have given no sign of life for as long.
             if abs(self._clock.time() - self._touched_at) >= TOUCH_SECONDS:
                 await self._touch_connected()
+            if self._ticks % RENEW_TICKS == 0:
+                await self._streams.renew()
+            await self._owed.settle()
             await self._backend.sweep()
             await self._tell_senders()
             if self._ticks % PRESENCE_TICKS == 0:
@@ -102,9 +110,13 @@ class Upkeep:
             log.warning("no notice for %s: %s", ended.message_id, refusal.detail)
 
     async def _touch_connected(self) -> None:
-        for agent_id in self._streams.agent_ids:
-            agent = await self._backend.touch_agent(agent_id)
-            if agent is not None:
-                self._presence.observe(agent)
+        """A connection is a sign of life."""
+        agent_ids = self._streams.agent_ids
+        for start in range(0, len(agent_ids), TOUCHED_AT_ONCE):
+            some = agent_ids[start : start + TOUCHED_AT_ONCE]
+            touched = await asyncio.gather(*map(self._backend.touch_agent, some))
+            for agent in touched:
+                if agent is not None:
+                    self._presence.observe(agent)
         await self._streams.hold()
         self._touched_at = self._clock.time()

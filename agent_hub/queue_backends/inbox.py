@@ -541,6 +541,7 @@ class Inbox:
     def come_due(self, now: float, monotonic: float) -> None:
         """Do what time has brought: manual leases run out, messages expire."""
         if monotonic >= self._earliest_run_out:
+            self._forget_old(now)  # first what was over before, as when a journal is read
             self._run_out(now, monotonic)
         if now >= self._earliest_expiry:
             self._expire(now)

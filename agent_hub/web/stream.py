@@ -14,9 +14,16 @@ from msgspec import UNSET, Raw, UnsetType
 from agent_hub.core.asking import Question
 from agent_hub.core.clock import Clock
 from agent_hub.core.deadline import within
-from agent_hub.core.errors import HubError, Internal, Invalid, MalformedJson, RateLimited
+from agent_hub.core.errors import (
+    BackendUnavailable,
+    HubError,
+    Internal,
+    Invalid,
+    MalformedJson,
+    RateLimited,
+)
 from agent_hub.core.hub import Hub
-from agent_hub.core.message import Delivery, Draft
+from agent_hub.core.message import Cursor, Delivery, Draft
 from agent_hub.core.principal import Principal
 from agent_hub.core.subscription import Subscription
 from agent_hub.web.close_codes import CloseCode
@@ -136,6 +143,9 @@ class Stream:
         if self._subscription.replaced:
             await self.close(CloseCode.REPLACED, "another connection of this agent took over")
             return
+        if self._subscription.epoch_changed:
+            await self.close(CloseCode.EPOCH_CHANGED, "the store began this inbox anew")
+            return
         wait = random.randint(0, MAX_RECONNECT_MS)
         await self._write(frames.shutdown_notice(wait))
         await self.close(CloseCode.GOING_AWAY, "the hub is shutting down")
@@ -249,8 +259,7 @@ class Stream:
         """Write what became of a question; the answer is one more message to be acked."""
         try:
             wait = await question.answered()
-            position = await self._hub.position(self._caller, self.agent_id)
-            await self._write(frames.reply(question.question_id, wait, position, ref))
+            await self._write(frames.reply(question.question_id, wait, await self._position(), ref))
             if wait.delivery is not None and not wait.settled:
                 await self._subscription.adopt(wait.delivery, question)
             else:
@@ -267,6 +276,12 @@ class Stream:
         except Exception:
             log.exception("question failed", extra={"agent": self.agent_id})
             await self._fail(Internal.code)
+
+    async def _position(self) -> Cursor | None:
+        """None also when the store cannot say: the answer must not wait for it."""
+        with contextlib.suppress(BackendUnavailable):
+            return await self._hub.position(self._caller, self.agent_id)
+        return None
 
     async def _refuse(self, error: HubError, text: bytes) -> None:
         """Say what was wrong; a client that gets nothing right is closed."""

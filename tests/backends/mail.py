@@ -63,13 +63,28 @@ async def take(
     max_bytes: int = PLENTY,
     seconds: float | None = None,
 ) -> list[Delivery]:
-    """Lease; without `seconds` for as long as the holder lives."""
+    """Lease; without `seconds` as for a call that writes what it took."""
     return await backend.lease(
         agent_id,
         lease_id or f"lease-{next(_lease_numbers)}",
         limit=limit,
         max_bytes=max_bytes,
         seconds=seconds,
+    )
+
+
+async def stream(
+    backend: QueueBackend, agent_id: str = "alpha", *, lease_id: str = "", limit: int = 10_000
+) -> list[Delivery]:
+    """Lease as the agent's open stream, for as long as it has its place."""
+    await backend.occupy(agent_id, "stream", lambda: None)
+    return await backend.lease(
+        agent_id,
+        lease_id or f"lease-{next(_lease_numbers)}",
+        limit=limit,
+        max_bytes=PLENTY,
+        seconds=None,
+        stream_id="stream",
     )
 
 

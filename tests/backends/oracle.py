@@ -485,9 +485,7 @@ class Oracle(QueueBackend):
     ) -> int:
         self._due()
         held = [
-            record
-            for record in self._held(agent_id, lease_id, message_ids)
-            if record.is_manual
+            record for record in self._held(agent_id, lease_id, message_ids) if record.is_manual
         ]
         for record in held:
             record.runs_out = self._clock.monotonic() + seconds

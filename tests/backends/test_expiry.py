@@ -68,7 +68,7 @@ async def test_expiry_is_in_wall_time(backend: QueueBackend, clock: ManualClock)
 
 async def test_a_leased_message_does_not_expire(backend: QueueBackend, clock: ManualClock) -> None:
     [receipt] = await send(backend, "a", ttl=10)
-    await take(backend)
+    await take(backend, seconds=3_601)
     await clock.advance(3_600)
     await backend.sweep()
     assert await state_of(backend, receipt.message_id) is State.LEASED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent_hub.core.queue_backend import QueueBackend, State
+from agent_hub.core.queue_backend import Limits, QueueBackend, State
 from tests.backends.mail import (
     attempts,
     balance,
@@ -12,6 +12,7 @@ from tests.backends.mail import (
     ids,
     send,
     state_of,
+    stream,
     take,
     texts,
 )
@@ -118,13 +119,75 @@ async def test_a_manual_lease_that_ran_out_counts_a_failure(
     assert await state_of(backend, receipt.message_id) is State.DEAD
 
 
-async def test_a_connection_lease_never_runs_out(backend: QueueBackend, clock: ManualClock) -> None:
+async def test_what_a_stream_holds_never_runs_out(
+    backend: QueueBackend, clock: ManualClock
+) -> None:
     await send(backend, "a", ttl=2 * DAY)
-    await take(backend, lease_id="connection", seconds=None)
-    await clock.advance(DAY)
-    await backend.sweep()
+    await stream(backend, lease_id="stream's")
+    for _ in range(round(DAY / 900)):
+        for _ in range(45):
+            clock.pass_by(20)
+            assert await backend.renew("alpha", "stream")
+        await backend.sweep()
     assert await take(backend) == []
-    assert await backend.release("alpha", "connection", None, failure=False) == 1
+    assert await backend.release("alpha", "stream's", None, failure=False) == 1
+
+
+async def test_what_a_call_took_and_never_gave_back_is_ready_after_a_minute_without_a_failure(
+    backend: QueueBackend, clock: ManualClock
+) -> None:
+    await send(backend, "a", ttl=2 * DAY)
+    for _ in range(10):
+        assert len(await take(backend, seconds=None)) == 1
+        clock.pass_by(59.75)
+        assert await take(backend) == []
+        clock.pass_by(0.25)
+    await fail(backend, 5)
+    assert attempts(await take(backend)) == [16]
+
+
+async def test_a_stream_that_is_replaced_gives_back_what_it_held(backend: QueueBackend) -> None:
+    await send(backend, "a", "b", "c")
+    [a] = await stream(backend, limit=1)
+    [b] = await take(backend, limit=1)
+    for _ in range(Limits().failures + 1):  # it is never the message's fault
+        await backend.occupy("alpha", "another", lambda: None)
+        await backend.occupy("alpha", "stream", lambda: None)
+        assert texts(await stream(backend, limit=1)) == ["a"]
+    assert await state_of(backend, b.message.id) is State.LEASED
+    assert a.attempt == 1
+    await backend.occupy("alpha", "another", lambda: None)
+    assert texts(await take(backend)) == ["a", "c"]
+
+
+async def test_a_stream_that_leaves_gives_back_what_it_held(backend: QueueBackend) -> None:
+    await send(backend, "a", "b")
+    await stream(backend, lease_id="1", limit=1)
+    await stream(backend, lease_id="2", limit=1)
+    await backend.vacate("alpha", "another")
+    assert await take(backend) == []
+    await backend.vacate("alpha", "stream")
+    assert attempts(await take(backend)) == [2, 2]
+
+
+async def test_a_stream_without_its_place_gets_nothing(backend: QueueBackend) -> None:
+    await send(backend, "a")
+    await backend.occupy("alpha", "stream", lambda: None)
+    await backend.occupy("alpha", "another", lambda: None)
+    late = await backend.lease(
+        "alpha", "late", limit=1, max_bytes=1_000, seconds=None, stream_id="stream"
+    )
+    assert late == []
+    assert len(await take(backend)) == 1
+
+
+async def test_a_lease_of_nothing_shows_what_it_holds(backend: QueueBackend) -> None:
+    await send(backend, "a", "b")
+    [a] = await take(backend, lease_id="mine", limit=1)
+    assert await take(backend, lease_id="mine", limit=0) == [a]
+    assert await take(backend, lease_id="none", limit=0) == []
+    await backend.ack("alpha", ids([a]))
+    assert await take(backend, lease_id="mine", limit=0) == []
 
 
 async def test_a_step_of_the_wall_clock_ends_no_lease(
@@ -182,12 +245,12 @@ async def test_only_its_holder_prolongs_a_lease(backend: QueueBackend, clock: Ma
     assert len(await take(backend)) == 1
 
 
-async def test_a_connection_lease_is_not_made_to_run_out(
+async def test_a_stream_s_lease_is_not_made_to_run_out(
     backend: QueueBackend, clock: ManualClock
 ) -> None:
     [receipt] = await send(backend, "a")
-    await take(backend, lease_id="connection", seconds=None)
-    assert await backend.extend("alpha", "connection", [receipt.message_id], seconds=1) == 0
+    await stream(backend, lease_id="stream's")
+    assert await backend.extend("alpha", "stream's", [receipt.message_id], seconds=1) == 0
     await clock.advance(10)
     assert await take(backend) == []
 

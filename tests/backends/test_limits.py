@@ -299,7 +299,7 @@ async def test_an_inbox_that_is_of_use_stays(
     elif reason == "mail":
         await send(backend, "y", ttl=3_600)
     elif reason == "leased":
-        await take(backend)
+        await take(backend, seconds=3_600)
     elif reason == "kept":
         [delivery] = await send(backend, "y", ttl=3_600)
         await backend.ack("alpha", [delivery.message_id])

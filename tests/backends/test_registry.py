@@ -203,22 +203,38 @@ async def test_an_answer_that_nobody_took_wakes_the_readers(backend: QueueBacken
 
 async def test_who_subscribes_replaces_who_was_there(backend: QueueBackend) -> None:
     first, second, other = Bell(), Bell(), Bell()
-    place = backend.occupy("alpha", first)
-    backend.occupy("beta", other)
+    await backend.occupy("alpha", "1", first)
+    await backend.occupy("beta", "2", other)
     assert not await first.rang()
-    backend.occupy("alpha", second)
+    await backend.occupy("alpha", "3", second)
     assert (await first.rang(), await second.rang(), await other.rang()) == (True, False, False)
-    place.close()
-    place.close()
-    backend.occupy("alpha", Bell())
+    await backend.vacate("alpha", "1")
+    await backend.vacate("alpha", "1")
+    await backend.occupy("alpha", "4", Bell())
     assert (await first.rang(), await second.rang()) == (False, True)
 
 
 async def test_who_has_gone_is_not_replaced(backend: QueueBackend) -> None:
     gone = Bell()
-    backend.occupy("alpha", gone).close()
-    backend.occupy("alpha", Bell())
+    await backend.occupy("alpha", "1", gone)
+    await backend.vacate("alpha", "1")
+    await backend.occupy("alpha", "2", Bell())
     assert not await gone.rang()
+
+
+async def test_a_retry_does_not_replace_itself(backend: QueueBackend) -> None:
+    bell = Bell()
+    await backend.occupy("alpha", "1", bell)
+    await backend.occupy("alpha", "1", bell)
+    assert not await bell.rang()
+
+
+async def test_only_who_has_the_place_can_renew_it(backend: QueueBackend) -> None:
+    await backend.occupy("alpha", "1", Bell())
+    assert await backend.renew("alpha", "1")
+    await backend.occupy("alpha", "2", Bell())
+    assert not await backend.renew("alpha", "1")
+    assert await backend.renew("alpha", "2")
 
 
 async def test_a_backend_says_its_name_and_what_its_acceptance_survives(

@@ -102,3 +102,6 @@ class Counted(Metrics):
     def wait_closed(self, outcome: str) -> None:
         self.counts["waits"] -= 1
         self.counts[f"wait {outcome}"] += 1
+
+    def woken(self, source: str) -> None:
+        self.counts[f"woken {source}"] += 1

@@ -284,7 +284,7 @@ async def test_a_reply_in_the_moment_of_hanging_up_is_not_lost(hub: Hub) -> None
 
 
 async def test_a_store_that_is_away_at_the_end_holds_no_place(
-    hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
 ) -> None:
     async def away(*_: object) -> None:
         raise BackendUnavailable("away")
@@ -294,10 +294,24 @@ async def test_a_store_that_is_away_at_the_end_holds_no_place(
     with monkeypatch.context() as broken:
         broken.setattr(backend, "ack", away)
         await reply(hub, question_id)
-    with pytest.raises(BackendUnavailable):
-        call.result()
+    assert words(call.result()) == "yes"
     assert hub.open_waits == 0
-    assert texts((await receive(hub, "beta")).deliveries) == ["yes"]
+    await clock.advance(1)  # the store is back, and hears of it
+    assert (await receive(hub, "beta")).deliveries == []
+    assert (await backend.totals()).acked == 2  # the question and its answer
+
+
+async def test_with_all_waits_taken_a_question_can_still_be_asked_again(hub: Hub) -> None:
+    _, first = await hub.ask(ANYONE, draft(**KEY), 60)
+    others = [await hub.ask(ANYONE, draft(f"{n}?"), 60) for n in range(7)]
+    _, again = await hub.ask(ANYONE, draft(**KEY), 60)
+    assert again.question_id == first.question_id
+    with pytest.raises(TooManyWaits):
+        await hub.ask(ANYONE, draft("one too many?"), 60)
+    assert hub.open_waits == 9
+    for question in (first, again, *(question for _, question in others)):
+        await question.close()
+    assert hub.open_waits == 0
 
 
 async def test_a_store_that_is_away_meanwhile_does_not_end_the_wait(

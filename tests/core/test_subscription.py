@@ -12,7 +12,7 @@ from agent_hub.core.errors import BackendUnavailable, Forbidden, Invalid
 from agent_hub.core.hub import Hub
 from agent_hub.core.message import Cursor, Delivery
 from agent_hub.core.principal import Principal
-from agent_hub.core.queue_backend import QueueBackend, State, WaitState
+from agent_hub.core.queue_backend import RENEW_SECONDS, QueueBackend, State, WaitState
 from agent_hub.core.subscription import BATCH_BYTES, Subscription
 from tests.clock import ManualClock, settle
 from tests.core.calls import ANYONE, Counted, cancel, draft, receive, send, soon, texts
@@ -351,9 +351,125 @@ async def test_a_second_stream_takes_over(hub: Hub) -> None:
 
 async def test_a_stream_on_another_hub_is_replaced_too(hub: Hub, backend: QueueBackend) -> None:
     stream = await open_stream(hub)
-    backend.occupy("alpha", lambda: None)
+    await backend.occupy("alpha", "another", lambda: None)
     assert await stream.batch() == []
     assert stream.replaced
+
+
+async def test_a_stream_whose_hint_was_lost_learns_of_its_replacement_when_it_renews(
+    hub: Hub, backend: QueueBackend, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def elsewhere(agent_id: str, stream_id: str) -> bool:
+        return False
+
+    stream = await open_stream(hub)
+    monkeypatch.setattr(backend, "renew", elsewhere)
+    await clock.advance(RENEW_SECONDS)
+    assert await stream.batch() == []
+    assert stream.replaced
+
+
+async def test_a_stream_that_closes_while_the_store_is_away_gives_back_when_it_returns(
+    hub: Hub, backend: QueueBackend, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in "ab":
+        await send(hub, text)
+    stream = await open_stream(hub, max_in_flight=1)
+    await read(stream)
+    with monkeypatch.context() as broken:
+        broken.setattr(backend, "vacate", away)
+        await stream.close()
+        await clock.advance(3)
+        assert texts((await receive(hub)).deliveries) == ["b"]
+    await clock.advance(1)
+    assert texts((await receive(hub)).deliveries) == ["a"]
+
+
+async def test_what_was_written_while_the_store_went_away_is_acked_when_it_returns(
+    hub: Hub, backend: QueueBackend, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(hub, "a")
+    with monkeypatch.context() as broken:
+        broken.setattr(backend, "ack", away)
+        assert texts((await receive(hub)).deliveries) == ["a"]
+        await clock.advance(3)
+        assert (await backend.totals()).acked == 0
+    await clock.advance(1)
+    assert (await backend.totals()).acked == 1
+
+
+async def test_credit_that_was_given_back_by_another_process_is_found_when_the_stream_polls(
+    backend: QueueBackend, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "poll_seconds", 5.0, raising=False)
+    await backend.open()
+    here, there = Hub(backend, clock), Hub(backend, clock)
+    await here.start()
+    for text in "abc":
+        await send(here, text)
+    stream = await open_stream(here, max_in_flight=2, receipts=False)
+    first = await read(stream)
+    assert texts(first) == ["a", "b"]
+    batch = await soon(stream.batch())
+    await there.settle(ANYONE, "alpha", ack=[first[0].message.id])
+    await clock.advance(3)
+    assert not batch.done()
+    await clock.advance(3)
+    assert texts(batch.result()) == ["c"]
+    assert stream.in_flight == 2
+    await here.stop()
+
+
+async def test_a_reader_whose_hint_was_lost_finds_its_mail_by_looking(
+    backend: QueueBackend,
+    clock: ManualClock,
+    metrics: Counted,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backend, "poll_seconds", 5.0, raising=False)
+    monkeypatch.setattr(backend, "watch", lambda *_, **__: Deaf())
+    await backend.open()
+    hub = Hub(backend, clock, metrics=metrics)
+    await hub.start()
+    stream = await open_stream(hub)
+    batch = await soon(stream.batch())
+    taking = await soon(receive(hub, "gamma", wait=50))
+    await clock.advance(20)
+    assert not batch.done()
+    await send(hub, "a")
+    await send(hub, "b", to="gamma")
+    await clock.advance(6)
+    assert texts(batch.result()) == ["a"]
+    assert texts(taking.result().deliveries) == ["b"]
+    assert metrics.counts["woken poll"] == 2
+    assert metrics.counts["woken hint"] == 0
+    await hub.stop()
+
+
+class Deaf:
+    def close(self) -> None: ...
+
+
+async def test_a_stream_ends_when_the_store_began_its_inbox_anew(
+    hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(hub, "a")
+    stream = await open_stream(hub)
+    await read(stream)
+    lease = backend.lease
+
+    async def reborn(*args: Any, **options: Any) -> list[Delivery]:
+        deliveries = await lease(*args, **options)
+        for delivery in deliveries:
+            delivery.epoch = "another"
+        return deliveries
+
+    monkeypatch.setattr(backend, "lease", reborn)
+    await send(hub, "b")
+    assert await stream.batch() == []
+    assert (stream.epoch_changed, stream.replaced) == (True, False)
+    await stream.close()
+    assert (await backend.totals()).ready == 2
 
 
 async def test_a_draining_hub_ends_every_stream(hub: Hub) -> None:
