@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from aiohttp import web
 
@@ -31,6 +32,7 @@ from agent_hub.web.rest import Rest
 from agent_hub.web.roster import Roster
 from agent_hub.web.routes import add_routes, api_routes, operation_routes
 from agent_hub.web.websocket import WebSockets
+from agent_hub.workers import Worker
 from mcp_bridge.mounting import PATHS, Mounting
 from mcp_bridge.server import make_server, may_wait
 from mcp_bridge.updates import Updates
@@ -133,15 +135,18 @@ def make_runner(app: web.Application) -> web.AppRunner:
     )
 
 
-def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code of the process."""
+def run(settings: Settings, worker: Worker | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code of the process.
+
+    A `worker` shares the port with others, and ends when their supervisor does.
+    """
     allow_many_sockets()
     try:
         import uvloop
     except ImportError:  # not on this platform
-        return asyncio.run(_serve(settings))
+        return asyncio.run(_serve(settings, worker))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings))
+        return runner.run(_serve(settings, worker))
 
 
 def allow_many_sockets() -> None:
@@ -161,7 +166,7 @@ def allow_many_sockets() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, worker: Worker | None) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -169,9 +174,11 @@ async def _serve(settings: Settings) -> int:
             loop.add_signal_handler(number, stopping.set)
     runner = make_runner(create_app(settings))
     try:
-        if not await _listens(runner, settings):
+        if not await _listens(runner, settings, shared=worker is not None):
             return 1
         log.info("Agent Hub %s listens on %s", __version__, _where(runner))
+        if worker is not None:
+            worker.serves(orphaned=stopping.set)
         await stopping.wait()
         log.info("shutting down")
         return 0
@@ -179,11 +186,12 @@ async def _serve(settings: Settings) -> int:
         await runner.cleanup()
 
 
-async def _listens(runner: web.AppRunner, settings: Settings) -> bool:
-    """Start, or say in one line why not."""
+async def _listens(runner: web.AppRunner, settings: Settings, *, shared: bool) -> bool:
+    """Start, or say in one line why not. A `shared` port is also other workers'."""
+    site = partial(web.TCPSite, backlog=1024, reuse_port=shared or None)
     try:
         await runner.setup()
-        await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+        await site(runner, settings.host, settings.port).start()
     except BackendUnavailable as error:
         log.critical("cannot start: %s", error.detail)
         return False

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from agent_hub import __version__, logs
 from agent_hub.config import Settings, SettingsError, flag_name, load
 from agent_hub.queue_backends.lock import FileLock, in_use
+from agent_hub.workers import Supervisor, Worker
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +56,21 @@ def serve(flags: dict[str, Any]) -> int:
     if settings.sqlite_path is not None and FileLock(settings.sqlite_path).is_held_elsewhere:
         log.critical("cannot start: %s", in_use(settings.sqlite_path))
         return 1
+    if settings.workers > 1:
+        return Supervisor(settings.workers, settings.host, settings.port, work, flags).run()
     # Late, so that --help, --version and what cannot start answer at once.
     from agent_hub.app import run
 
     return run(settings)
+
+
+def work(flags: dict[str, Any], worker: Worker) -> int:
+    """Run the hub as one of several processes, each of which reads the settings for itself."""
+    settings = load(flags)
+    logs.configure(settings.log_level)
+    from agent_hub.app import run
+
+    return run(settings, worker)
 
 
 def stdio(url: str) -> int:
