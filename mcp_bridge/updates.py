@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 
+import anyio
 from mcp.server.subscriptions import ListenHandler, ResourceUpdated, ServerEvent
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
@@ -40,33 +41,40 @@ class Updates:
     async def listen(
         self, context: Context, params: SubscriptionsListenRequestParams
     ) -> SubscriptionsListenResult:
-        """One stream, until its client closes it or the hub ends."""
-        with ExitStack() as watching:
+        """One stream, until its client closes it, its credential is lost, or the hub ends."""
+        with ExitStack() as watching, anyio.CancelScope() as credential:
             for uri in dict.fromkeys(params.notifications.resource_subscriptions or ()):
                 if inbox_of(uri) is not None:
-                    self._watch(context, uri)
-                    watching.callback(self._leave, uri)
+                    watch = await self._watch(context, uri, credential.cancel)
+                    watching.callback(self._leave, uri, watch)
             return await self._streams(context, params)
+        raise MCPError(INVALID_PARAMS, "the credential has expired or was revoked")
 
     async def close(self, app: object) -> None:
         """End every stream as the protocol ends them, when `app` shuts down."""
         self._streams.close()
 
-    def _watch(self, context: Context, uri: str) -> None:
+    async def _watch(self, context: Context, uri: str, on_lost: Callable[[], None]) -> Watch:
+        try:
+            watch = await self._hub.watch(
+                caller(context), inbox_of(uri) or "", lambda: self._wake(uri), on_lost=on_lost
+            )
+        except HubError as refusal:
+            raise MCPError(INVALID_PARAMS, refusal.detail, data={"uri": uri}) from None
         inbox = self._inboxes.get(uri)
         if inbox is None:
             inbox = self._inboxes[uri] = Inbox(self._clock, lambda: self._tell(uri))
-        try:
-            watch = self._hub.watch(caller(context), inbox_of(uri) or "", inbox.wake)
-        except HubError as refusal:
-            if not inbox.watches:
-                del self._inboxes[uri]
-            raise MCPError(INVALID_PARAMS, refusal.detail, data={"uri": uri}) from None
         inbox.watches.append(watch)
+        return watch
 
-    def _leave(self, uri: str) -> None:
+    def _wake(self, uri: str) -> None:
+        if uri in self._inboxes:
+            self._inboxes[uri].wake()
+
+    def _leave(self, uri: str, watch: Watch) -> None:
         inbox = self._inboxes[uri]
-        inbox.watches.pop().close()
+        inbox.watches.remove(watch)
+        watch.close()
         if not inbox.watches:
             inbox.close()
             del self._inboxes[uri]

@@ -31,7 +31,8 @@ class Status(StrEnum):
 class Agent(Struct, kw_only=True):
     """A registered participant. `status` is as the agent says; `last_seen` its last sign of life.
 
-    `metadata` is one compact JSON object. Times are wall time.
+    `metadata` is one compact JSON object. Times are wall time. `owner` is the subject of the
+    principal that registered it; None where nobody asked who that was.
     """
 
     agent_id: str
@@ -42,6 +43,7 @@ class Agent(Struct, kw_only=True):
     status: Status = Status.ACTIVE
     last_seen: float = 0.0
     registered_at: float = 0.0
+    owner: str | None = None
 
     def status_at(self, now: float) -> Status:
         """The status to show: one missed heartbeat never makes an agent offline."""

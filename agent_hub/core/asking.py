@@ -12,7 +12,9 @@ from agent_hub.core.errors import BackendUnavailable, TooManyWaits
 from agent_hub.core.message import Delivery
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
+from agent_hub.core.principal import Principal
 from agent_hub.core.queue_backend import Acked, QueueBackend, Receipt, Submission, Wait, WaitState
+from agent_hub.core.vigil import Vigil
 from agent_hub.core.wakeup import Wakeup
 
 HOLDER_GRACE_SECONDS = 30.0
@@ -29,11 +31,17 @@ class Question:
     """
 
     def __init__(
-        self, asking: Asking, submission: Submission, receipt: Receipt, timeout: float
+        self,
+        asking: Asking,
+        caller: Principal,
+        submission: Submission,
+        receipt: Receipt,
+        timeout: float,
     ) -> None:
         self.receipt = receipt
         self.taken = False
         self._asking = asking
+        self._caller = caller
         self._submission = submission
         self._timeout = timeout
         self._wait: Wait | None = None
@@ -50,9 +58,12 @@ class Question:
     async def answered(self) -> Wait:
         """The reply, the other's question when both ask each other, or pending after the timeout.
 
-        Cancelled, it leaves nothing behind once the question is closed.
+        Cancelled, it leaves nothing behind once the question is closed. Raises Unauthenticated
+        when the asker's credential ends meanwhile.
         """
-        self._wait = await self._asking.watch(self.asker, self.question_id, self._timeout)
+        self._wait = await self._asking.watch(
+            self._caller, self.asker, self.question_id, self._timeout
+        )
         return self._wait
 
     async def hold(self) -> None:
@@ -92,19 +103,21 @@ class Asking:
         metrics: Metrics,
         owed: Owed,
         alarm: Callable[[float | None], Wakeup],
+        vigil: Vigil,
         on_ack: Callable[[str, Sequence[Acked]], None],
     ) -> None:
         self._backend = backend
         self._metrics = metrics
         self._owed = owed
         self._alarm = alarm
+        self._vigil = vigil
         self._on_ack = on_ack
         self._holders: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return self._holders.total()
 
-    async def ask(self, submission: Submission, timeout: float) -> Question:
+    async def ask(self, caller: Principal, submission: Submission, timeout: float) -> Question:
         """Reserve the reply first, then send the question: a reply can never arrive unseen."""
         sender, question_id = submission.draft.sender, submission.message_id
         seconds = timeout + HOLDER_GRACE_SECONDS
@@ -115,7 +128,7 @@ class Asking:
             receipt = await self._backend.accepted(submission)
             if receipt is None:
                 raise
-            return await self._attach(submission, receipt, timeout)
+            return await self._attach(caller, submission, receipt, timeout)
         try:
             submission = replace(submission, asking_since=wait.since)
             receipt = await self._backend.send(submission)
@@ -125,26 +138,28 @@ class Asking:
         if receipt.message_id != question_id:
             # The same question was asked before: its wait is the one that counts.
             await self.let_go(sender, question_id)
-            return await self._attach(submission, receipt, timeout)
+            return await self._attach(caller, submission, receipt, timeout)
         self._metrics.wait_opened()
-        return Question(self, submission, receipt, timeout)
+        return Question(self, caller, submission, receipt, timeout)
 
-    async def _attach(self, submission: Submission, receipt: Receipt, timeout: float) -> Question:
+    async def _attach(
+        self, caller: Principal, submission: Submission, receipt: Receipt, timeout: float
+    ) -> Question:
         """Wait for the answer to what was asked before."""
         sender, seconds = submission.draft.sender, timeout + HOLDER_GRACE_SECONDS
         await self._hold(sender, receipt.message_id, submission.recipient, seconds)
         self._metrics.wait_opened()
-        return Question(self, submission, receipt, timeout)
+        return Question(self, caller, submission, receipt, timeout)
 
     async def _hold(self, sender: str, question_id: str, asked: str, seconds: float) -> Wait:
         wait = await self._backend.open_wait(sender, question_id, asked, seconds=seconds)
         self._holders[question_id] += 1
         return wait
 
-    async def watch(self, sender: str, question_id: str, timeout: float) -> Wait:
+    async def watch(self, caller: Principal, sender: str, question_id: str, timeout: float) -> Wait:
         """The wait as soon as it is answered, or as it stands when the time is over."""
         pending = Wait(question_id=question_id, since=0.0)
-        with self._alarm(timeout) as alarm:
+        with self._alarm(timeout) as alarm, self._vigil.over(caller, alarm.end) as credential:
             watch = self._backend.watch(sender, alarm.wake, question_id=question_id)
             try:
                 while True:
@@ -152,6 +167,7 @@ class Asking:
                         wait = await self._backend.wait(sender, question_id) or pending
                     except BackendUnavailable:  # who waits is woken when the store is back
                         wait = pending
+                    credential.check()
                     if wait.state is not WaitState.PENDING or alarm.ended:
                         return wait
                     await alarm.wait()

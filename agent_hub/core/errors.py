@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 
@@ -73,8 +74,14 @@ class SlowBody(HubError):
 
 
 class Unauthenticated(HubError):
+    """No credential, or one that proves nothing; `is_missing` says which."""
+
     code = "unauthenticated"
     title = "A credential is needed"
+
+    def __init__(self, detail: str, *, is_missing: bool = False) -> None:
+        super().__init__(detail)
+        self.is_missing = is_missing
 
 
 class Forbidden(HubError):
@@ -83,8 +90,14 @@ class Forbidden(HubError):
 
 
 class InsufficientScope(Forbidden):
+    """`scopes` are those of which one would have been enough."""
+
     code = "insufficient_scope"
     title = "The credential lacks a scope"
+
+    def __init__(self, detail: str, *, scopes: Sequence[str]) -> None:
+        super().__init__(detail)
+        self.scopes = tuple(scopes)
 
 
 class WrongHost(HubError):

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 
 from agent_hub.core.admission import Admission
 from agent_hub.core.asking import Asking
+from agent_hub.core.authentication import Authentication
 from agent_hub.core.bounds import DEFAULT_TTL_SECONDS
 from agent_hub.core.clock import Clock
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
+from agent_hub.core.permissions import Permissions
 from agent_hub.core.presence import Presence, PresenceEvent
 from agent_hub.core.queue_backend import Acked, QueueBackend, Totals
 from agent_hub.core.rate_limit import TokenBuckets
@@ -18,6 +20,7 @@ from agent_hub.core.registry import Registry
 from agent_hub.core.sending import Sending
 from agent_hub.core.streams import Streams
 from agent_hub.core.upkeep import Upkeep
+from agent_hub.core.vigil import Vigil
 
 
 class Hub:
@@ -25,7 +28,8 @@ class Hub:
 
     Every call takes the caller first and raises a HubError for what it refuses; a refusal
     changed nothing. The calls are the rooms' own methods, described there: Registry, Sending,
-    Reading. `default_ttl` is in seconds.
+    Reading. `default_ttl` is in seconds. `authentication` is asked whether the credentials of
+    what is open still hold.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class Hub:
         metrics: Metrics | None = None,
         buckets: TokenBuckets | None = None,
         default_ttl: float = DEFAULT_TTL_SECONDS,
+        authentication: Authentication | None = None,
     ) -> None:
         metrics = Metrics() if metrics is None else metrics
         buckets = TokenBuckets(0, 1, clock) if buckets is None else buckets
@@ -48,15 +53,19 @@ class Hub:
         self._admission = Admission(clock, metrics, buckets, backend.poll_seconds)
         self._presence = Presence(clock, self._announce)
         self._owed = Owed()
-        self._streams = Streams(backend, clock, metrics, self._owed, self._count_acked)
+        self._permissions = Permissions(backend, self._presence)
+        self._vigil = Vigil(clock, authentication)
+        self._streams = Streams(backend, clock, metrics, self._owed, self._vigil, self._count_acked)
         self._asking = Asking(
-            backend, metrics, self._owed, self._admission.alarm, self._count_acked
+            backend, metrics, self._owed, self._admission.alarm, self._vigil, self._count_acked
         )
         self._upkeep = Upkeep(
             backend, clock, metrics, self._owed, self._presence, buckets, self._streams
         )
 
-        registry = Registry(backend, clock, self._admission, self._presence, self._streams)
+        registry = Registry(
+            backend, clock, self._admission, self._permissions, self._presence, self._streams
+        )
         self.register = registry.register
         self.deregister = registry.deregister
         self.heartbeat = registry.heartbeat
@@ -69,6 +78,7 @@ class Hub:
             clock,
             metrics,
             self._admission,
+            self._permissions,
             self._presence,
             registry,
             self._asking,
@@ -82,6 +92,8 @@ class Hub:
             clock,
             metrics,
             self._admission,
+            self._permissions,
+            self._vigil,
             registry,
             self._owed,
             self._streams,
@@ -124,6 +136,7 @@ class Hub:
         await self.drain()
         await self._streams.close()
         await self._upkeep.stop()
+        self._vigil.close()
         self._presence.close()
         await self._backend.close()
 

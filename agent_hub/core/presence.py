@@ -45,6 +45,10 @@ class Presence:
     def __len__(self) -> int:
         return len(self._agents)
 
+    def agent(self, agent_id: str) -> Agent | None:
+        """What is known here of a registered agent; of other nodes' changes, a second later."""
+        return self._agents.get(agent_id)
+
     @property
     def agent_ids(self) -> Iterable[str]:
         return self._agents

@@ -429,7 +429,8 @@ class QueueBackend(ABC):
     async def put_agent(self, agent: Agent) -> bool:
         """Register, or replace a registration (its `registered_at` stays). True when new.
 
-        The store sets `last_seen` and `registered_at`.
+        The store sets `last_seen` and `registered_at`. Raises AgentTaken when another owner
+        registered it; without an owner given, the one there is stays.
         """
 
     @abstractmethod

@@ -26,12 +26,14 @@ from agent_hub.core.errors import Invalid, NotFound
 from agent_hub.core.message import Cursor, Delivery, check_agent_id
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
-from agent_hub.core.principal import Principal
+from agent_hub.core.permissions import Permissions
+from agent_hub.core.principal import Principal, Scope
 from agent_hub.core.queue_backend import Acked, Page, QueueBackend, Standing, State, Watch
 from agent_hub.core.registry import Registry
 from agent_hub.core.streams import Streams
 from agent_hub.core.subscription import DEFAULT_IN_FLIGHT, MAX_IN_FLIGHT, Subscription
 from agent_hub.core.taking import Taking
+from agent_hub.core.vigil import Vigil, Watched
 
 UNREAD_LOOKED_AT = 64
 
@@ -53,6 +55,18 @@ class Unread(Struct, kw_only=True):
     senders: Counter[str]
 
 
+class _Both:
+    """An interest in an inbox, with the watch over the credential that it was opened with."""
+
+    def __init__(self, mail: Watch, credential: Watched) -> None:
+        self._mail = mail
+        self._credential = credential
+
+    def close(self) -> None:
+        self._mail.close()
+        self._credential.close()
+
+
 class Reading:
     """Checks and counts what agents read, and waits with them for mail."""
 
@@ -62,6 +76,8 @@ class Reading:
         clock: Clock,
         metrics: Metrics,
         admission: Admission,
+        permissions: Permissions,
+        vigil: Vigil,
         registry: Registry,
         owed: Owed,
         streams: Streams,
@@ -71,6 +87,8 @@ class Reading:
         self._clock = clock
         self._metrics = metrics
         self._admission = admission
+        self._permissions = permissions
+        self._vigil = vigil
         self._registry = registry
         self._owed = owed
         self._streams = streams
@@ -90,7 +108,7 @@ class Reading:
         `wait` (seconds) lets an empty answer wait for something to show. A page holds at most
         LOOKED_AT_BYTES of content, and one message at least.
         """
-        self._check(caller, agent_id, limit, MAX_LOOKED_AT, wait, within="?")
+        await self._check(caller, agent_id, limit, MAX_LOOKED_AT, wait, within="?")
         cursor = None if since is None else Cursor.parse(since, "?since")
         self._admission.take(agent_id)
         await self._registry.sign_of_life(agent_id)
@@ -99,26 +117,41 @@ class Reading:
             page = await self._backend.look(agent_id, cursor, limit)
             return page if page.deliveries else None
 
-        page = await self._when_there_is(agent_id, wait, shown)
+        page = await self._when_there_is(caller, agent_id, wait, shown)
         return _cut(page or await self._backend.look(agent_id, cursor, limit))
 
     async def position(self, caller: Principal, agent_id: str) -> Cursor | None:
         """The newest position of an inbox; None for one that does not exist."""
-        caller.must_act_as(agent_id)
+        await self._may_read(caller, agent_id)
         return (await self._backend.look(agent_id, None, 0)).cursor
 
     async def unread(self, caller: Principal, agent_id: str) -> Unread:
-        """What waits for an agent, to be told beside another answer: it counts as no call."""
-        caller.must_act_as(agent_id)
+        """What waits for an agent, to be told beside another answer: it counts as no call.
+
+        One that may not read is told of nothing: the other answer is not refused for it.
+        """
+        if not caller.may(Scope.READ):
+            return Unread(total=0, senders=Counter())
+        await self._may_read(caller, agent_id)
         page = await self._backend.look(agent_id, None, UNREAD_LOOKED_AT)
         ready = (d.message.sender for d in page.deliveries if d.state == State.READY)
         return Unread(total=page.ready, senders=Counter(ready))
 
-    def watch(self, caller: Principal, agent_id: str, wake: Callable[[], None]) -> Watch:
-        """Call `wake`, soon, whenever an agent's inbox may have got mail; a hint, not a count."""
+    async def watch(
+        self,
+        caller: Principal,
+        agent_id: str,
+        wake: Callable[[], None],
+        *,
+        on_lost: Callable[[], None],
+    ) -> Watch:
+        """Call `wake`, soon, whenever an agent's inbox may have got mail; a hint, not a count.
+
+        `on_lost` is called once the caller's credential is no good any more.
+        """
         check_agent_id(agent_id, "/agent_id")
-        caller.must_act_as(agent_id)
-        return self._backend.watch(agent_id, wake)
+        await self._may_read(caller, agent_id)
+        return _Both(self._backend.watch(agent_id, wake), self._vigil.over(caller, on_lost))
 
     async def receive(
         self,
@@ -134,7 +167,7 @@ class Reading:
 
         `wait` (seconds) lets an empty answer wait for a message.
         """
-        self._check(caller, agent_id, limit, MAX_RECEIVED, wait, within="/")
+        await self._check(caller, agent_id, limit, MAX_RECEIVED, wait, within="/")
         if lease is not None:
             check_lease(lease)
         self._admission.take(agent_id)
@@ -152,30 +185,45 @@ class Reading:
             limit=limit,
             max_bytes=max_bytes,
             seconds=lease,
-            until_found=lambda read: self._when_there_is(agent_id, wait, read),
+            until_found=lambda read: self._when_there_is(caller, agent_id, wait, read),
             on_delivered=count_delivered,
             on_ack=self._on_ack,
             owed=self._owed,
         )
 
-    def _check(
+    async def _may_read(self, caller: Principal, agent_id: str) -> None:
+        if not caller.is_anyone:
+            caller.must_have(Scope.READ)
+            await self._permissions.act_as(caller, agent_id)
+
+    async def _check(
         self, caller: Principal, agent_id: str, limit: int, most: int, wait: float, *, within: str
     ) -> None:
         """`within` opens the pointer of a fault: ? for a query, / for a body."""
         check_agent_id(agent_id, f"{within}agent_id")
-        caller.must_act_as(agent_id)
+        await self._may_read(caller, agent_id)
         if not 1 <= limit <= most:
             raise Invalid.at(f"{within}limit", f"1 to {most}")
         check_span(f"{within}wait", wait, MAX_READ_WAIT_SECONDS)
 
     async def _when_there_is(
-        self, agent_id: str, seconds: float, read: Callable[[], Awaitable[_T | None]]
+        self,
+        caller: Principal,
+        agent_id: str,
+        seconds: float,
+        read: Callable[[], Awaitable[_T | None]],
     ) -> _T | None:
-        """What `read` gives as soon as it gives something; None when the time is over."""
+        """What `read` gives as soon as it gives something; None when the time is over.
+
+        Raises Unauthenticated when the caller's credential ends meanwhile.
+        """
         found = await read()
         if found or seconds <= 0 or self._admission.is_draining:
             return found
-        with self._admission.alarm(seconds) as alarm:
+        with (
+            self._admission.alarm(seconds) as alarm,
+            self._vigil.over(caller, alarm.end) as credential,
+        ):
             watch = self._backend.watch(agent_id, alarm.wake)
             alarm.wake()  # what came before the watch stood
             try:
@@ -185,6 +233,7 @@ class Reading:
                     if found:
                         self._metrics.woken(source)
                         return found
+                credential.check()
             finally:
                 watch.close()
         return None
@@ -202,7 +251,7 @@ class Reading:
     ) -> SettledCounts:
         """Ack by id; release and extend by id and lease. Unknown ids are passed over."""
         check_agent_id(agent_id, "/agent_id")
-        caller.must_act_as(agent_id)
+        await self._may_read(caller, agent_id)
         if (release or extend) and lease_id is None:
             raise Invalid.at("/lease_id", "needed to release or extend: only the holder may")
         check_lease(lease)
@@ -221,7 +270,9 @@ class Reading:
     async def standings(self, caller: Principal, agent_id: str, message_id: str) -> list[Standing]:
         """Where a message stands, to its sender or a recipient. Raises NotFound."""
         check_agent_id(agent_id, "?agent_id")
-        caller.must_act_as(agent_id)
+        if not caller.is_anyone:
+            caller.must_have(Scope.READ, Scope.SEND)
+            await self._permissions.act_as(caller, agent_id)
         self._admission.take(agent_id)
         standings = await self._backend.standings(agent_id, message_id)
         if not standings:
@@ -239,18 +290,20 @@ class Reading:
     ) -> Subscription:
         """Open the agent's stream; an older one of the same agent ends. Registers the agent.
 
-        With `receipts` the reader proves what it read by number, else it acks by id.
+        With `receipts` the reader proves what it read by number, else it acks by id. The stream
+        ends with the caller's credential.
         """
         check_agent_id(agent_id, "/agent_id")
+        caller.must_have(Scope.READ)
         caller.must_act_as(agent_id)
         if not 1 <= max_in_flight <= MAX_IN_FLIGHT:
             raise Invalid.at("?max_in_flight", f"1 to {MAX_IN_FLIGHT}")
         cursor = None if since is None else Cursor.parse(since, "?since")
         self._admission.refuse_when_draining()
-        await self._registry.come_alive(agent_id)
+        await self._registry.come_alive(caller, agent_id)
         return await self._streams.open(
+            caller,
             agent_id,
-            via=caller.via,
             receipts=receipts,
             max_in_flight=max_in_flight,
             since=cursor,

@@ -17,8 +17,9 @@ from agent_hub.core.draft_rules import check_draft, fingerprint
 from agent_hub.core.errors import BackendUnavailable, HubError, Invalid, WaitForSelf
 from agent_hub.core.message import ALL, Draft, new_message_id
 from agent_hub.core.metrics import Metrics
+from agent_hub.core.permissions import Permissions
 from agent_hub.core.presence import Presence
-from agent_hub.core.principal import Principal
+from agent_hub.core.principal import Principal, Scope
 from agent_hub.core.queue_backend import QueueBackend, Receipt, Submission
 from agent_hub.core.registry import Registry
 from agent_hub.core.similar import SimilarIds
@@ -64,6 +65,7 @@ class Sending:
         clock: Clock,
         metrics: Metrics,
         admission: Admission,
+        permissions: Permissions,
         presence: Presence,
         registry: Registry,
         asking: Asking,
@@ -73,6 +75,7 @@ class Sending:
         self._clock = clock
         self._metrics = metrics
         self._admission = admission
+        self._permissions = permissions
         self._presence = presence
         self._registry = registry
         self._asking = asking
@@ -82,7 +85,7 @@ class Sending:
     async def send(self, caller: Principal, draft: Draft) -> Sent | Broadcast:
         """Accept a message to one agent, or a copy for each when it is to ALL."""
         try:
-            self._check(caller, draft)
+            await self._check(caller, draft)
             if draft.to == ALL:
                 # A copy for each or for none, also when the caller hangs up in the middle.
                 return await asyncio.shield(asyncio.ensure_future(self._broadcast(caller, draft)))
@@ -102,19 +105,23 @@ class Sending:
         `timeout` is 0 to MAX_ASK_SECONDS. Raises WaitForSelf, TooManyWaits, and what `send` does.
         """
         try:
-            self._check(caller, draft)
+            caller.must_have(Scope.READ)  # the reply is read
+            await self._check(caller, draft)
             _check_question(draft, timeout)
             self._admission.take(draft.sender)
             await self._registry.sign_of_life(draft.sender)
-            question = await self._asking.ask(self._submission(draft, question=True), timeout)
+            submission = self._submission(draft, question=True)
+            question = await self._asking.ask(caller, submission, timeout)
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
             raise
         return self._sent(caller, question.receipt, draft.to), question
 
-    def _check(self, caller: Principal, draft: Draft) -> None:
+    async def _check(self, caller: Principal, draft: Draft) -> None:
         check_draft(draft)
-        caller.must_act_as(draft.sender)
+        if not caller.is_anyone:
+            caller.must_have(Scope.BROADCAST if draft.to == ALL else Scope.SEND)
+            await self._permissions.act_as(caller, draft.sender)
         self._admission.refuse_when_draining()
 
     def _submission(self, draft: Draft, *, question: bool = False) -> Submission:
@@ -132,7 +139,8 @@ class Sending:
             self._metrics.accepted(caller.via, "direct")
         recipient = receipt.recipient
         if recipient is None:
-            return Sent(receipt=receipt, status=None, similar=self._similar.to(to))
+            similar = self._similar.to(to) if caller.may(Scope.LIST) else []
+            return Sent(receipt=receipt, status=None, similar=similar)
         return Sent(receipt=receipt, status=recipient.status_at(self._clock.time()), similar=[])
 
     # --- to all ---------------------------------------------------------------------------

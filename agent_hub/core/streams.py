@@ -10,8 +10,10 @@ from agent_hub.core.clock import Clock
 from agent_hub.core.message import Cursor
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
+from agent_hub.core.principal import Principal
 from agent_hub.core.queue_backend import Acked, QueueBackend
 from agent_hub.core.subscription import Subscription
+from agent_hub.core.vigil import Vigil
 
 RENEWED_AT_ONCE = 256
 
@@ -25,12 +27,14 @@ class Streams:
         clock: Clock,
         metrics: Metrics,
         owed: Owed,
+        vigil: Vigil,
         on_ack: Callable[[str, Sequence[Acked]], None],
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._metrics = metrics
         self._owed = owed
+        self._vigil = vigil
         self._on_ack = on_ack
         self._open: dict[str, Subscription] = {}
         self._ended = False
@@ -43,7 +47,13 @@ class Streams:
         return list(self._open)
 
     async def open(
-        self, agent_id: str, *, via: str, receipts: bool, max_in_flight: int, since: Cursor | None
+        self,
+        caller: Principal,
+        agent_id: str,
+        *,
+        receipts: bool,
+        max_in_flight: int,
+        since: Cursor | None,
     ) -> Subscription:
         """A new stream; what the older one of this agent had in flight is ready again first."""
         older = self._open.get(agent_id)
@@ -55,7 +65,7 @@ class Streams:
             self._clock,
             self._metrics,
             self._owed,
-            via=via,
+            via=caller.via,
             receipts=receipts,
             max_in_flight=max_in_flight,
             since=since,
@@ -63,6 +73,7 @@ class Streams:
             on_ack=self._on_ack,
         )
         self._open[agent_id] = subscription
+        subscription.credential = self._vigil.over(caller, subscription.end)
         try:
             await subscription.start()
             if self._ended:  # while the store was asked
@@ -73,6 +84,8 @@ class Streams:
         return subscription
 
     def _closed(self, subscription: Subscription) -> None:
+        if subscription.credential is not None:
+            subscription.credential.close()
         if self._open.get(subscription.agent_id) is subscription:
             del self._open[subscription.agent_id]
 

@@ -14,6 +14,7 @@ from agent_hub.core.message import Cursor, Delivery
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.queue_backend import Acked, QueueBackend
+from agent_hub.core.vigil import Watched
 from agent_hub.core.wakeup import POLL, Wakeup
 
 BATCH_BYTES = 256 * 1024
@@ -53,6 +54,7 @@ class Subscription:
         self.replaced = False
         self.dismissed = False  # its agent is registered no more
         self.epoch_changed = False  # the store lost its inbox
+        self.credential: Watched | None = None
         self._backend = backend
         self._clock = clock
         self._metrics = metrics
@@ -94,6 +96,11 @@ class Subscription:
             kept = await self._backend.kept(self.agent_id, self._since, MAX_IN_FLIGHT)
             self.cursor, self.recovered = self._since, kept.recovered
             self._again = kept.deliveries
+
+    @property
+    def has_lost_credential(self) -> bool:
+        """Whether it ended because its reader's credential was revoked or has expired."""
+        return self.credential is not None and self.credential.is_lost
 
     @property
     def in_flight(self) -> int:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from agent_hub.core.agent import Agent
+from agent_hub.core.errors import AgentTaken
 from agent_hub.core.message import Message
 from agent_hub.core.notice import Notice
 from agent_hub.core.queue_backend import Receipt, Submission, Undelivered
@@ -107,20 +108,41 @@ class Posting(Change[bool]):
 
 
 class Registering(Change[bool]):
-    """A registration. True when it is a new one."""
+    """A registration. True when it is a new one. Raises AgentTaken when it is made.
 
-    def __init__(self, agent: Agent, register: Callable[[Agent], bool]) -> None:
+    `known` is the registration that it replaces, `underway` are those that are being written.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        known: Agent | None,
+        underway: dict[str, list[Agent]],
+        register: Callable[[Agent], bool],
+    ) -> None:
+        before = underway.get(agent.agent_id, [])
+        owners = {one.owner for one in (known, *before) if one is not None and one.owner}
+        if agent.owner is None:
+            agent.owner = next(iter(owners), None)
+        elif owners - {agent.owner}:
+            raise AgentTaken(f"{agent.agent_id!r} belongs to another principal")
         self._agent = agent
+        self._underway = underway
         self._register = register
+        underway.setdefault(agent.agent_id, []).append(agent)
 
     def number(self) -> Sequence[Fact]:
         return (Registered(self._agent),)
 
     def publish(self) -> bool:
+        self.withdraw()
         return self._register(self._agent)
 
     def withdraw(self) -> None:
-        """Nothing was reserved."""
+        left = self._underway[self._agent.agent_id]
+        left.remove(self._agent)
+        if not left:
+            del self._underway[self._agent.agent_id]
 
 
 class Deregistering(Change[bool]):

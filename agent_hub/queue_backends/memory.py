@@ -77,6 +77,7 @@ class MemoryBackend(QueueBackend):
         self._unregistered: set[str] = set()  # the inboxes without a registered agent
         self._empty_since: dict[str, float] = {}
         self._agents: dict[str, Agent] = {}
+        self._registering: dict[str, list[Agent]] = {}  # those that are being written
         self._sent: dict[str, Inbox | dict[str, Inbox]] = {}  # message id -> where it went
         self._claims = Claims(self._limits)
         self._underway: Underway = {}
@@ -487,7 +488,8 @@ class MemoryBackend(QueueBackend):
         known = self._agents.get(agent.agent_id)
         registered_at = now if known is None else known.registered_at
         agent = replace(agent, last_seen=now, registered_at=registered_at)
-        return await self._journal.write(Registering(agent, self._register))
+        registering = Registering(agent, known, self._registering, self._register)
+        return await self._journal.write(registering)
 
     def _register(self, agent: Agent) -> bool:
         is_new = agent.agent_id not in self._agents

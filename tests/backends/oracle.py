@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import (
+    AgentTaken,
     IdempotencyMismatch,
     InboxFull,
     SenderShare,
@@ -756,8 +757,13 @@ class Oracle(QueueBackend):
         now = self._now()
         for place, known in enumerate(self._books.agents):
             if known.agent_id == agent.agent_id:
+                if known.owner and agent.owner and known.owner != agent.owner:
+                    raise AgentTaken("another's")
                 self._books.agents[place] = replace(
-                    agent, last_seen=now, registered_at=known.registered_at
+                    agent,
+                    last_seen=now,
+                    registered_at=known.registered_at,
+                    owner=agent.owner or known.owner,
                 )
                 return False
         self._books.agents.append(replace(agent, last_seen=now, registered_at=now))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from agent_hub.core.agent import Agent, Status
+from agent_hub.core.errors import AgentTaken
 from agent_hub.core.queue_backend import QueueBackend
 from tests.backends.mail import kill, letter, send, take, texts
 from tests.clock import ManualClock, settle
@@ -50,6 +53,40 @@ async def test_a_known_agent_is_replaced_and_stays_known_since_then(
     assert (agent.name, agent.registered_at) == ("new", registered_at)
     assert agent.last_seen == clock.time()
     assert [agent.agent_id for agent in await backend.agents()] == ["alpha", "beta"]
+
+
+async def test_an_agent_stays_its_owners_until_it_is_removed(backend: QueueBackend) -> None:
+    await backend.put_agent(Agent(agent_id="alpha", owner="one"))
+    with pytest.raises(AgentTaken):
+        await backend.put_agent(Agent(agent_id="alpha", name="mine now", owner="another"))
+    assert not await backend.put_agent(Agent(agent_id="alpha", name="new", owner="one"))
+    agent = await backend.agent("alpha")
+    assert agent is not None
+    assert (agent.name, agent.owner) == ("new", "one")
+    await backend.remove_agent("alpha")
+    assert await backend.put_agent(Agent(agent_id="alpha", owner="another"))
+
+
+async def test_an_agent_of_nobody_can_become_somebodys_and_not_the_other_way_round(
+    backend: QueueBackend,
+) -> None:
+    await backend.put_agent(Agent(agent_id="alpha"))
+    await backend.put_agent(Agent(agent_id="alpha", owner="one"))
+    await backend.put_agent(Agent(agent_id="alpha"))
+    agent = await backend.agent("alpha")
+    assert agent is not None
+    assert agent.owner == "one"
+
+
+async def test_of_two_who_register_an_agent_at_once_one_has_it(backend: QueueBackend) -> None:
+    outcomes = await asyncio.gather(
+        *(backend.put_agent(Agent(agent_id="alpha", owner=owner)) for owner in ("one", "another")),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [bool, AgentTaken]
+    agent = await backend.agent("alpha")
+    assert agent is not None
+    assert agent.owner == "one"
 
 
 async def test_agents_are_listed_oldest_first(backend: QueueBackend, clock: ManualClock) -> None:

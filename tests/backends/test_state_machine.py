@@ -455,10 +455,14 @@ class SideBySide(RuleBasedStateMachine):
         for _ in range(1 + self.count % 2):  # or a blind retry
             self.both(lambda side: side.backend.notice(ended[side]))
 
-    @rule(agent_id=AGENTS, status=st.sampled_from([None, Status.BUSY, Status.IDLE]))
-    def register_or_touch(self, agent_id: str, status: Status | None) -> None:
+    @rule(
+        agent_id=AGENTS,
+        status=st.sampled_from([None, Status.BUSY, Status.IDLE]),
+        owner=st.sampled_from([None, None, "one", "another"]),
+    )
+    def register_or_touch(self, agent_id: str, status: Status | None, owner: str | None) -> None:
         if status is None:
-            self.both(lambda side: side.backend.put_agent(Agent(agent_id=agent_id)))
+            self.both(lambda side: side.backend.put_agent(Agent(agent_id=agent_id, owner=owner)))
         self.both(lambda side: side.backend.touch_agent(agent_id, status))
         self.both(lambda side: side.backend.agents())
 

@@ -10,7 +10,7 @@ import pytest
 from agent_hub.core.bounds import LOOKED_AT_BYTES
 from agent_hub.core.errors import BackendUnavailable, Forbidden, Invalid, NotFound
 from agent_hub.core.hub import Hub
-from agent_hub.core.principal import Principal
+from agent_hub.core.principal import ORDINARY, Principal
 from agent_hub.core.queue_backend import QueueBackend, State
 from tests.clock import ManualClock, settle
 from tests.core.calls import ANYONE, Counted, cancel, receive, register, send, soon, texts
@@ -91,7 +91,7 @@ async def test_a_faulty_receive_is_refused(hub: Hub, options: dict[str, Any], po
 
 
 async def test_nobody_reads_for_another(hub: Hub) -> None:
-    stranger = Principal(via="rest", agents=frozenset({"beta"}))
+    stranger = Principal(via="rest", agents=frozenset({"beta"}), scopes=ORDINARY)
     sent = await send(hub)
     for call in (
         hub.look(stranger, "alpha"),

@@ -22,7 +22,7 @@ from agent_hub.core.errors import (
 )
 from agent_hub.core.hub import Hub
 from agent_hub.core.message import is_message_id, new_message_id
-from agent_hub.core.principal import Principal
+from agent_hub.core.principal import ORDINARY, Principal
 from agent_hub.core.queue_backend import QueueBackend, State
 from agent_hub.core.sending import BROADCAST_SLICE
 from agent_hub.core.similar import COMPARED
@@ -114,7 +114,7 @@ async def test_content_is_limited_in_bytes_of_text_and_payload(hub: Hub) -> None
 
 
 async def test_only_as_oneself(hub: Hub) -> None:
-    caller = Principal(via="rest", agents=frozenset({"beta"}))
+    caller = Principal(via="rest", agents=frozenset({"beta"}), scopes=ORDINARY)
     await hub.send(caller, draft())
     with pytest.raises(Forbidden):
         await hub.send(caller, draft(sender="gamma"))

@@ -9,7 +9,7 @@ from agent_hub.core.bounds import SHOWN_PEERS_BYTES
 from agent_hub.core.errors import Forbidden, Invalid, NotFound
 from agent_hub.core.hub import Hub
 from agent_hub.core.presence import Presence, PresenceEvent
-from agent_hub.core.principal import Principal
+from agent_hub.core.principal import ORDINARY, Principal
 from agent_hub.core.queue_backend import QueueBackend
 from tests.clock import ManualClock
 from tests.core.calls import ANYONE, receive, register, send
@@ -176,7 +176,7 @@ async def test_an_open_stream_is_a_sign_of_life(hub: Hub, clock: ManualClock) ->
 
 async def test_a_caller_that_may_not_act_as_an_agent_may_not_speak_for_it(hub: Hub) -> None:
     await register(hub, "alpha")
-    stranger = Principal(via="rest", agents=frozenset({"beta"}))
+    stranger = Principal(via="rest", agents=frozenset({"beta"}), scopes=ORDINARY)
     with pytest.raises(Forbidden):
         await hub.register(stranger, Agent(agent_id="alpha"))
     with pytest.raises(Forbidden):

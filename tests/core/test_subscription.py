@@ -11,7 +11,7 @@ from agent_hub.core.agent import Agent
 from agent_hub.core.errors import BackendUnavailable, Forbidden, Invalid
 from agent_hub.core.hub import Hub
 from agent_hub.core.message import Cursor, Delivery
-from agent_hub.core.principal import Principal
+from agent_hub.core.principal import ORDINARY, Principal
 from agent_hub.core.queue_backend import RENEW_SECONDS, QueueBackend, State, WaitState
 from agent_hub.core.subscription import BATCH_BYTES, Subscription
 from tests.clock import ManualClock, settle
@@ -94,7 +94,9 @@ async def test_a_faulty_subscription_is_refused(
 
 async def test_nobody_opens_the_stream_of_another(hub: Hub) -> None:
     with pytest.raises(Forbidden):
-        await hub.subscribe(Principal(via="websocket", agents=frozenset({"beta"})), "alpha")
+        await hub.subscribe(
+            Principal(via="websocket", agents=frozenset({"beta"}), scopes=ORDINARY), "alpha"
+        )
 
 
 async def test_a_stream_that_could_not_be_opened_takes_no_place(
