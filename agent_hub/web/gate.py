@@ -24,6 +24,7 @@ from agent_hub.core.metrics import Metrics
 from agent_hub.web.errors import from_aiohttp, problem_reply
 from agent_hub.web.keys import CALL, Call
 from agent_hub.web.limits import Headers, add_quota
+from agent_hub.web.outgoing import Outgoing
 from agent_hub.web.reply import JSON, Reply
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class Gate:
         self._metrics = metrics
         self._hosts = None if hosts is None else frozenset(hosts)
         self._origins = frozenset(origins)
+        self._outgoing = Outgoing()
         self._node = token_hex(4)
         self._numbers = count(1)
         self._welcome_hosts: set[str] = set()
@@ -107,6 +109,7 @@ class Gate:
                 route = path if handler else _route(request)
             if isinstance(response, Reply) and not response.prepared:
                 self.finish(request, response)
+                self._outgoing.take(request, response)
             if response.status != SWITCHED:
                 self._metrics.request(method, route, response.status, perf_counter() - started)
             return response

@@ -69,15 +69,22 @@ class Reply(web.StreamResponse):
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
-        self._is_sent = True
-        transport.write(
-            self._head(request) + (b"" if request.method == "HEAD" else self._reply_body)
-        )
+        transport.write(self.whole(request))
         await request.writer.drain()
         return request.writer
 
+    def keeps_alive(self, request: BaseRequest) -> bool:
+        """Whether the connection stays open for the next request."""
+        return self._keep_alive is not False and request.keep_alive
+
+    def whole(self, request: BaseRequest) -> bytes:
+        """All that is to be written, for the one who writes it now: it counts as sent."""
+        self._is_sent = True
+        head = self._head(request)
+        return head if request.method == "HEAD" else head + self._reply_body
+
     def _head(self, request: BaseRequest) -> bytes:
-        self._keep_alive = self._keep_alive is not False and request.keep_alive
+        self._keep_alive = self.keeps_alive(request)
         if not self._keep_alive:
             self._added += "Connection: close\r\n"
         elif request.version < HttpVersion11:
