@@ -6,9 +6,7 @@ looked up, never imported: all that is needed of it is the program.
 
 from __future__ import annotations
 
-import random
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,12 +21,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.ports import free_port
+
 AppendOnly = Literal["no", "always", "everysec"]
 
 PATIENCE = 30.0
 SLOTS = 16_384
-# Below the ports that systems give to connections: a killed server finds its own free again.
-PORTS = range(12_000, 22_000)
 CLUSTER_BUS = 10_000
 """How far above its port a node of a cluster listens for the others."""
 
@@ -94,7 +92,7 @@ class RedisServer:
     def start(self) -> None:
         """Start on a free port, and wait until it answers."""
         for _ in range(20):
-            self.port = _free_port()
+            self.port = free_port(CLUSTER_BUS)
             if self._answers():
                 break
         else:
@@ -175,23 +173,6 @@ def executable() -> str:
         if found := shutil.which("redis-server", path=Path(folder) / "bin"):
             return found
     raise FileNotFoundError("no redis-server: install Redis, or requirements-dev.txt")
-
-
-def _free_port() -> int:
-    for port in random.sample(PORTS, 100):
-        if _is_free(port) and _is_free(port + CLUSTER_BUS):
-            return port
-    raise RuntimeError("no free port for Redis")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 @contextmanager
