@@ -1,0 +1,113 @@
+"""The image's steps, run by hand: they end in a hub that an unprivileged user can run."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.deploy.image import Image, built_image
+from tests.mcp.registries import free_port
+
+pytestmark = pytest.mark.slow
+
+LISTENS = re.compile(r"listens on (http://\S+)")
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[Image]:
+    with built_image() as image:
+        yield image
+
+
+@contextmanager
+def running(image: Image, *flags: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """A hub from the image on a free port; killed if it still runs in the end."""
+    port = free_port()
+    with image.start("serve", *flags, AGENT_HUB_PORT=str(port)) as process:
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if LISTENS.search(json.loads(line)["event"]):
+                    break
+            else:
+                pytest.fail("the hub of the image did not start")
+            yield port, process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def call(port: int, path: str, body: Any = None) -> Any:
+    request = Request(
+        f"http://127.0.0.1:{port}{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={} if body is None else {"Content-Type": "application/json"},
+    )
+    with urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read())
+
+
+def test_without_a_credential_it_does_not_start_and_says_why(image: Image) -> None:
+    with image.start() as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert out == ""
+    (line,) = err.splitlines()
+    assert "0.0.0.0" in line
+    assert "--insecure" in line
+
+
+def test_it_answers_as_an_unprivileged_user_and_ends_as_it_is_told(image: Image) -> None:
+    draft = {"from": "beta", "to": "alpha", "text": "Hello"}
+    with running(image, "--insecure") as (port, process):
+        assert call(port, "/readyz") == {"status": "ok"}
+        assert call(port, "/api/v1/messages", draft)["durability"] == "disk"
+        assert "agent-hub" in urlopen(f"http://127.0.0.1:{port}/docs").headers["Server"]
+        assert image.ask_health(AGENT_HUB_PORT=str(port)) == 0
+        owner = Path(f"/proc/{process.pid}").stat().st_uid
+        assert owner != 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    assert image.ask_health(AGENT_HUB_PORT=str(port)) != 0
+    with running(image, "--insecure") as (port, _):
+        told = call(port, "/api/v1/messages?agent_id=alpha")
+    assert [message["text"] for message in told["messages"]] == ["Hello"]
+
+
+def test_it_can_write_to_its_state_and_to_nothing_else(image: Image) -> None:
+    attempt = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text('x')"
+    for path in (image.root, image.root / "opt/agent-hub", image.root / "opt/agent-hub/bin"):
+        refused = image.run("python", "-c", attempt, str(path / "mine"))
+        assert refused.returncode != 0
+        assert "PermissionError" in refused.stderr
+    assert image.run("python", "-c", attempt, str(image.state / "mine")).returncode == 0
+
+
+def test_what_is_installed_are_wheels_in_the_versions_that_were_asked_for(
+    image: Image,
+) -> None:
+    listing = image.run(
+        "python",
+        "-c",
+        "import importlib.metadata as m, json; print(json.dumps({"
+        "d.name.lower().replace('_', '-'): d.version"
+        " for d in m.distributions() if '/opt/agent-hub/' in str(d.locate_file(''))}))",
+    )
+    installed = json.loads(listing.stdout)
+    wanted = dict(
+        line.split(";")[0].strip().lower().split("==")
+        for line in (Path(__file__).parents[2] / "requirements.txt").read_text().splitlines()
+        if "==" in line
+    )
+    assert wanted.items() <= installed.items()
+    assert not {"pip", "setuptools", "wheel"} & installed.keys()
+    assert not list((image.root / "opt/agent-hub").rglob("tests/acceptance"))
