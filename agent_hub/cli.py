@@ -45,12 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def serve(flags: dict[str, Any]) -> int:
     """Run the hub until it is told to stop."""
-    try:
-        settings = load(flags)
-    except SettingsError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+    settings = _settings(flags)
+    if settings is None:
         return USAGE_ERROR
-    logs.configure(settings.log_level)
     if settings.insecure:
         _warn_of_open_door(settings)
     if settings.sqlite_path is not None and FileLock(settings.sqlite_path).is_held_elsewhere:
@@ -66,11 +63,23 @@ def serve(flags: dict[str, Any]) -> int:
 
 def work(flags: dict[str, Any], worker: Worker) -> int:
     """Run the hub as one of several processes, each of which reads the settings for itself."""
-    settings = load(flags)
-    logs.configure(settings.log_level)
+    settings = _settings(flags)
+    if settings is None:  # `.env` is not what it was
+        return USAGE_ERROR
     from agent_hub.app import run
 
     return run(settings, worker)
+
+
+def _settings(flags: dict[str, Any]) -> Settings | None:
+    """The settings, with the logs as they say; None, and one line on stderr, if they are wrong."""
+    try:
+        settings = load(flags)
+    except SettingsError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return None
+    logs.configure(settings.log_level)
+    return settings
 
 
 def stdio(url: str) -> int:
