@@ -19,7 +19,8 @@ from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import Limits, QueueBackend
 from agent_hub.core.rate_limit import TokenBuckets
-from agent_hub.prometheus import PrometheusMetrics
+from agent_hub.prometheus import PrometheusMetrics, Share
+from agent_hub.queue_backends.measured import measured
 from agent_hub.queue_backends.memory import MemoryBackend
 from agent_hub.queue_backends.sqlite import SqliteBackend
 from agent_hub.web.attendance import Attendance
@@ -50,12 +51,20 @@ GATE = web.AppKey("gate", Gate)
 
 
 def create_app(
-    settings: Settings, *, clock: Clock | None = None, backend: QueueBackend | None = None
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    backend: QueueBackend | None = None,
+    share: Share | None = None,
 ) -> web.Application:
-    """The whole hub as one aiohttp application. A test hands in its own clock and store."""
+    """The whole hub as one aiohttp application. A test hands in its own clock and store.
+
+    `share` is for one of several processes behind one port, whose metrics are told as one.
+    """
     clock = clock or SystemClock()
-    backend = backend or _backend(settings, clock)
-    metrics = PrometheusMetrics(version=__version__, backend=backend.name)
+    metrics = PrometheusMetrics(version=__version__, share=share)
+    backend = backend or _backend(settings, clock, metrics)
+    metrics.backend = backend.name
     hub = Hub(
         backend,
         clock,
@@ -75,7 +84,7 @@ def create_app(
     app[GATE] = gate
     routes = api_routes(rest) + operation_routes(operations)
     add_routes(app, gate, routes, operations, WebSockets(hub, clock, gate, roster))
-    app.cleanup_ctx.append(_lifetime(hub, roster))
+    app.cleanup_ctx.append(_lifetime(hub, roster, metrics))
     app.on_shutdown.append(_drain)
     _mount_mcp(app, hub, clock, gate, bodies)
     return app
@@ -98,21 +107,25 @@ def _mount_mcp(app: web.Application, hub: Hub, clock: Clock, gate: Gate, bodies:
     app.on_shutdown.append(updates.close)
 
 
-def _backend(settings: Settings, clock: Clock) -> QueueBackend:
+def _backend(settings: Settings, clock: Clock, metrics: PrometheusMetrics) -> QueueBackend:
     limits = Limits(drop_oldest=settings.overflow == "drop-oldest")
     if settings.sqlite_path is not None:
-        return SqliteBackend(settings.sqlite_path, clock, limits)
+        path, committed = settings.sqlite_path, metrics.committed
+        return measured(SqliteBackend(path, clock, limits, committed=committed), metrics)
     if settings.redis_url is not None:
         raise NotImplementedError("redis")
     return MemoryBackend(clock, limits)
 
 
-def _lifetime(hub: Hub, roster: Roster) -> Callable[[web.Application], AsyncIterator[None]]:
+def _lifetime(
+    hub: Hub, roster: Roster, metrics: PrometheusMetrics
+) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(app: web.Application) -> AsyncIterator[None]:
         await hub.start()
         yield
         roster.close()
         await hub.stop()
+        metrics.write()
 
     return context
 
@@ -172,7 +185,8 @@ async def _serve(settings: Settings, worker: Worker | None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):  # Windows has no handlers in the loop
             loop.add_signal_handler(number, stopping.set)
-    runner = make_runner(create_app(settings))
+    share = None if worker is None else Share(worker.folder, worker.number)
+    runner = make_runner(create_app(settings, share=share))
     try:
         if not await _listens(runner, settings, shared=worker is not None):
             return 1

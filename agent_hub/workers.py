@@ -20,6 +20,8 @@ from itertools import chain
 from math import inf
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
@@ -38,10 +40,11 @@ Start = Callable[[dict[str, Any], "Worker"], int]
 
 
 class Worker:
-    """A worker's own view of its supervision."""
+    """A worker's own view of its supervision. `folder` is for what the workers tell each other."""
 
-    def __init__(self, number: int, ready: Connection) -> None:
+    def __init__(self, number: int, folder: Path, ready: Connection) -> None:
         self.number = number
+        self.folder = folder
         self._ready = ready
 
     def serves(self, orphaned: Callable[[], None]) -> None:
@@ -101,6 +104,7 @@ class Supervisor:
                 log.critical("cannot listen on %s:%s: %s", self._host, self._port, reason)
                 return 1
             signals = held.enter_context(_signals())
+            self._folder = Path(held.enter_context(TemporaryDirectory(prefix="agent-hub-")))
             while self._do_what_is_due():
                 self._wait(signals)
         return self._code
@@ -142,7 +146,7 @@ class Supervisor:
     def _begin(self, place: _Place) -> None:
         context = multiprocessing.get_context("spawn")
         place.ready, theirs = context.Pipe(duplex=False)
-        worker = Worker(place.number, theirs)
+        worker = Worker(place.number, self._folder, theirs)
         place.process = context.Process(
             target=_work, args=(self._start, self._flags, worker), name=f"worker-{place.number}"
         )

@@ -13,6 +13,7 @@ from agent_hub.config import Settings
 from agent_hub.core.clock import Clock
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import QueueBackend
+from agent_hub.prometheus import Share
 
 
 class RunningHub:
@@ -47,11 +48,15 @@ class RunningHub:
 
 @asynccontextmanager
 async def running_hub(
-    *, clock: Clock | None = None, backend: QueueBackend | None = None, **settings: Any
+    *,
+    clock: Clock | None = None,
+    backend: QueueBackend | None = None,
+    share: Share | None = None,
+    **settings: Any,
 ) -> AsyncIterator[RunningHub]:
     """A hub with these settings, served as `python server.py` serves it, rate limit off."""
     settings = {"rate_limit": 0, "port": 0, **settings}
-    app = create_app(Settings(**settings), clock=clock, backend=backend)
+    app = create_app(Settings(**settings), clock=clock, backend=backend, share=share)
     runner = make_runner(app)
     await runner.setup()
     try:

@@ -198,7 +198,8 @@ class Asking:
 
         async def end() -> None:
             if answer is not None:
-                self._on_ack("auto", await self._backend.ack(sender, [answer.message.id]))
+                acked = await self._backend.ack(sender, [answer.message.id], mode="auto")
+                self._on_ack("auto", acked)
             if is_last:
                 await self._backend.close_wait(sender, question_id, keep=keep, abandoned=abandoned)
 

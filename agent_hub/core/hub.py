@@ -175,6 +175,10 @@ class Hub:
         """Count every message there was."""
         return await self._backend.totals()
 
+    async def tells_totals(self) -> bool:
+        """Whether this process shows the totals of a store that others may share."""
+        return await self._backend.tells_totals()
+
     async def ping(self) -> None:
         """Raise BackendUnavailable unless the store can accept now."""
         await self._backend.ping()

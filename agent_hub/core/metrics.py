@@ -7,11 +7,9 @@ class Metrics:
     """Every event that is counted; this one counts nothing.
 
     Labels are from closed sets: `via` is rest, websocket or mcp; never an agent or a message.
-    Durations are in seconds.
+    Durations are in seconds. How many messages were accepted, and how each ended, is counted by
+    the store itself (`Totals`): what is counted here is gone with the process.
     """
-
-    def accepted(self, via: str, kind: str, count: int = 1) -> None:
-        """`kind` is direct, broadcast or notice."""
 
     def rejected(self, reason: str) -> None:
         """A send was refused; `reason` is the error's code."""
@@ -20,10 +18,7 @@ class Metrics:
         """A message was handed over, `seconds` after it was accepted."""
 
     def acked(self, mode: str, seconds: float) -> None:
-        """A message was settled; `mode` is auto or manual."""
-
-    def undelivered(self, state: str) -> None:
-        """A message ended as expired, dead or dropped."""
+        """A message was settled, `seconds` after it was accepted; `mode` is auto or manual."""
 
     def rate_limited(self) -> None: ...
 
@@ -38,6 +33,15 @@ class Metrics:
 
     def woken(self, source: str) -> None:
         """A waiting reader looked again and found mail; `source` is hint or poll."""
+
+    def committed(self, count: int) -> None:
+        """The store wrote so many messages at one go."""
+
+    def operation(self, op: str, seconds: float) -> None:
+        """The store answered a call; `op` is its name in `QueueBackend`."""
+
+    def operation_failed(self, op: str) -> None:
+        """The store could not answer a call. A refusal is an answer."""
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """An HTTP request was answered; `route` is the route's template."""

@@ -58,7 +58,7 @@ class Submission(Struct, gc=False, kw_only=True):
 
     `fingerprint` is a digest of the content, compared when the key (or an abandoned question)
     comes again. `asking_since` is set on a question, a message whose sender waits: the time at
-    which its wait was opened.
+    which its wait was opened. `via` is the door it came by, for the count.
     """
 
     draft: Draft
@@ -68,6 +68,12 @@ class Submission(Struct, gc=False, kw_only=True):
     broadcast: bool = False
     fingerprint: bytes = b""
     asking_since: float | None = None
+    via: str = "unknown"
+
+    @property
+    def kind(self) -> str:
+        """As what it is counted."""
+        return "broadcast" if self.broadcast else "direct"
 
 
 class Receipt(Struct, gc=False, kw_only=True):
@@ -163,7 +169,10 @@ class Wait(Struct, kw_only=True):
 class Totals(Struct, kw_only=True):
     """All messages since the store was created, by how they ended; every copy counts.
 
-    `oldest_ready_age` is in seconds, 0 when nothing is ready.
+    At every moment accepted = acked + expired + dead + dropped + ready + leased. `accepted_by`
+    are the accepted ones by the door (`Submission.via`; of notices `hub`) and the kind (direct,
+    broadcast or notice), `acked_by` the acked ones by mode. `oldest_ready_age` is in seconds, 0
+    when nothing is ready.
     """
 
     accepted: int = 0
@@ -176,6 +185,8 @@ class Totals(Struct, kw_only=True):
     kept: int = 0
     inboxes: int = 0
     oldest_ready_age: float = 0.0
+    accepted_by: dict[tuple[str, str], int] = {}
+    acked_by: dict[str, int] = {}
 
 
 class Watch(Protocol):
@@ -283,8 +294,13 @@ class QueueBackend(ABC):
         """
 
     @abstractmethod
-    async def ack(self, agent_id: str, message_ids: Sequence[str]) -> list[Acked]:
-        """Settle messages, whoever holds them now; unknown and settled ids are passed over."""
+    async def ack(
+        self, agent_id: str, message_ids: Sequence[str], *, mode: str = "manual"
+    ) -> list[Acked]:
+        """Settle messages, whoever holds them now; unknown and settled ids are passed over.
+
+        `mode` says how they are counted: manual, or auto when the hub acks for the reader.
+        """
 
     @abstractmethod
     async def release(
@@ -385,6 +401,14 @@ class QueueBackend(ABC):
     @abstractmethod
     async def totals(self) -> Totals:
         """Count everything."""
+
+    async def tells_totals(self) -> bool:
+        """Whether this process shows the store's totals among its metrics.
+
+        The sum over all processes must hold, so of all that share a store one tells at a time;
+        those behind one port answer alike.
+        """
+        return True
 
     # --- streams --------------------------------------------------------------------------
 

@@ -260,7 +260,7 @@ class Reading:
                 raise Invalid.at(pointer, f"at most {MAX_SETTLED_IDS} ids")
         await self._registry.sign_of_life(agent_id)
         backend, held_by = self._backend, lease_id or ""
-        acked = await backend.ack(agent_id, ack) if ack else []
+        acked = await backend.ack(agent_id, ack, mode="manual") if ack else []
         self._on_ack("manual", acked)
         await self._streams.acked_elsewhere(agent_id, ack)
         released = await backend.release(agent_id, held_by, release, failure=True) if release else 0

@@ -93,7 +93,7 @@ class Sending:
             # Before the message: what was accepted is never refused.
             if self._presence.is_stale(draft.sender):
                 await self._registry.sign_of_life(draft.sender)
-            receipt = await self._backend.send(self._submission(draft))
+            receipt = await self._backend.send(self._submission(caller, draft))
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
             raise
@@ -110,7 +110,7 @@ class Sending:
             _check_question(draft, timeout)
             self._admission.take(draft.sender)
             await self._registry.sign_of_life(draft.sender)
-            submission = self._submission(draft, question=True)
+            submission = self._submission(caller, draft, question=True)
             question = await self._asking.ask(caller, submission, timeout)
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
@@ -124,7 +124,7 @@ class Sending:
             await self._permissions.act_as(caller, draft.sender)
         self._admission.refuse_when_draining()
 
-    def _submission(self, draft: Draft, *, question: bool = False) -> Submission:
+    def _submission(self, caller: Principal, draft: Draft, *, question: bool = False) -> Submission:
         named = question or draft.idempotency_key is not None
         return Submission(
             draft=draft,
@@ -132,11 +132,10 @@ class Sending:
             recipient=draft.to,
             ttl=self._default_ttl if draft.ttl is None else draft.ttl,
             fingerprint=fingerprint(draft) if named else b"",
+            via=caller.via,
         )
 
     def _sent(self, caller: Principal, receipt: Receipt, to: str) -> Sent:
-        if not receipt.replayed:
-            self._metrics.accepted(caller.via, "direct")
         recipient = receipt.recipient
         if recipient is None:
             similar = self._similar.to(to) if caller.may(Scope.LIST) else []
@@ -149,7 +148,7 @@ class Sending:
         others = [a.agent_id for a in await self._backend.agents() if a.agent_id != draft.sender]
         self._admission.take(draft.sender, 1 + len(others) / RECIPIENTS_PER_TOKEN)
         await self._registry.sign_of_life(draft.sender)
-        submission = replace(self._submission(draft), broadcast=True)
+        submission = replace(self._submission(caller, draft), broadcast=True)
         replayed = await self._claim(submission)
         result = Broadcast(
             message_id=submission.message_id,
@@ -161,14 +160,14 @@ class Sending:
         for start in range(0, len(others), BROADCAST_SLICE):  # a large one lets others through
             some = others[start : start + BROADCAST_SLICE]
             # Together: a store that writes first does so once for all of them.
-            copies = (self._copy(caller, submission, to, result) for to in some)
+            copies = (self._copy(submission, to, result) for to in some)
             self._reject(zip(some, await asyncio.gather(*copies), strict=True), result)
         if not result.accepted:
             result.expires_at = self._clock.time() + submission.ttl
         return result
 
     async def _copy(
-        self, caller: Principal, submission: Submission, recipient: str, result: Broadcast
+        self, submission: Submission, recipient: str, result: Broadcast
     ) -> HubError | None:
         """One copy, or why not; that one inbox refuses it does not stop the others."""
         try:
@@ -177,8 +176,6 @@ class Sending:
             return refusal
         result.accepted.append(recipient)
         result.expires_at = max(result.expires_at, receipt.expires_at)
-        if not receipt.replayed:
-            self._metrics.accepted(caller.via, "broadcast")
         return None
 
     def _reject(self, outcomes: Iterable[tuple[str, HubError | None]], result: Broadcast) -> None:

@@ -234,7 +234,7 @@ class Subscription:
         await self._ack(message_ids, "manual")
 
     async def _ack(self, message_ids: Sequence[str], mode: str) -> None:
-        acked = await self._backend.ack(self.agent_id, message_ids)
+        acked = await self._backend.ack(self.agent_id, message_ids, mode=mode)
         self._on_ack(mode, acked)
         await self.acked_elsewhere(message_ids)
 

@@ -95,4 +95,5 @@ class Taking:
 
     async def _ack(self) -> None:
         message_ids = [delivery.message.id for delivery in self._deliveries]
-        self._on_ack("auto", await self._backend.ack(self._agent_id, message_ids))
+        acked = await self._backend.ack(self._agent_id, message_ids, mode="auto")
+        self._on_ack("auto", acked)

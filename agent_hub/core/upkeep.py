@@ -96,13 +96,10 @@ class Upkeep:
                 await self._notice(one)
         if ended:
             await self._backend.noted(ended)
-        for one in ended:
-            self._metrics.undelivered(one.state)
 
     async def _notice(self, ended: Undelivered) -> None:
         try:
-            if await self._backend.notice(ended):
-                self._metrics.accepted("hub", "notice")
+            await self._backend.notice(ended)
         except BackendUnavailable:
             raise
         except HubError as refusal:

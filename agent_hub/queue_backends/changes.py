@@ -44,7 +44,8 @@ class Accepting(Change[Receipt]):
         submission = self._submission
         self._message = self._inbox.number(submission, self._now)
         key, asking = submission.draft.idempotency_key, submission.asking_since is not None
-        return (Accepted(self._message, key, submission.fingerprint, asking),)
+        counted = submission.via, submission.kind
+        return (Accepted(self._message, key, submission.fingerprint, asking, *counted),)
 
     def publish(self) -> Receipt:
         self._end()
@@ -96,7 +97,7 @@ class Posting(Change[bool]):
     def number(self) -> Sequence[Fact]:
         self._message = self._inbox.number_notice(self._notice, self._now)
         told = Told(self._ended.message_id, self._ended.recipient)
-        return Accepted(self._message, None, b"", False), told
+        return Accepted(self._message, None, b"", False, "hub", "notice"), told
 
     def publish(self) -> bool:
         self._inbox.publish_notice(self._message, self._notice)

@@ -13,6 +13,9 @@ from agent_hub.core.message import Message
 from agent_hub.core.queue_backend import State, Undelivered, Wait
 from agent_hub.queue_backends.states import Kept, Past, Settled
 
+UNKNOWN = "unknown"
+"""How a message is counted that was written down before this was."""
+
 
 class InboxMade(Struct, tag="inbox", array_like=True, gc=False):
     """An inbox began its life."""
@@ -28,13 +31,16 @@ class InboxGone(Struct, tag="gone", array_like=True, gc=False):
 class Accepted(Struct, tag="in", array_like=True, gc=False):
     """A message came into the inbox of `message.to`.
 
-    `key` is its idempotency key. `asking`: its sender waits for the reply.
+    `key` is its idempotency key. `asking`: its sender waits for the reply. `via` and `kind` say
+    how it is counted.
     """
 
     message: Message
     key: str | None
     fingerprint: bytes
     asking: bool
+    via: str = UNKNOWN
+    kind: str = UNKNOWN
 
 
 class Acked(Struct, tag="ack", array_like=True, gc=False):

@@ -59,15 +59,23 @@ class GroupCommit(Journal):
 
     One record is committed at a time. It holds first what happened while the last one was
     written, then the changes that wait: the order in which the model went through them. `sums`
-    counts what the model has been through.
+    counts what the model has been through when these facts are too. `committed` is told how many
+    messages each commit brought in.
     """
 
     is_instant = False
 
-    def __init__(self, store: Store, rewriting: Rewriting, sums: Callable[[], Sums]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rewriting: Rewriting,
+        sums: Callable[[Sequence[Fact]], Sums],
+        committed: Callable[[int], None],
+    ) -> None:
         self._store = store
         self._rewriting = rewriting
         self._sums = sums
+        self._committed = committed
         self._noted: list[Fact] = []
         self._waiting: list[Waiting] = []
         self._number = 0
@@ -120,14 +128,15 @@ class GroupCommit(Journal):
         for waiting in changes:
             facts += waiting.change.number()
         try:
-            record = encode(self._number, Record(self._sums_after(facts), facts))
+            record = encode(self._number, Record(self._sums(facts), facts))
         except Exception as error:  # noqa: BLE001 - a bug, but nobody may wait for ever for it
             self._not_written(error, noted, changes)
             self._go_on()
         else:
+            messages = sum(type(fact) is Accepted for fact in facts)
             self._commit = self._append(record)
             self._commit.add_done_callback(
-                lambda commit: self._finish(commit, noted, changes, len(record))
+                lambda commit: self._finish(commit, noted, changes, messages, len(record))
             )
 
     def _append(self, record: bytes) -> asyncio.Future[int]:
@@ -136,13 +145,13 @@ class GroupCommit(Journal):
             self._thread, self._store.append, self._number, record, self._rewriting.keep_from
         )
 
-    def _sums_after(self, facts: Sequence[Fact]) -> Sums:
-        sums = self._sums()
-        new = sum(type(fact) is Accepted for fact in facts)
-        return Sums(sums.accepted + new, sums.acked, sums.expired, sums.dead, sums.dropped)
-
     def _finish(
-        self, commit: asyncio.Future[int], noted: list[Fact], changes: list[Waiting], size: int
+        self,
+        commit: asyncio.Future[int],
+        noted: list[Fact],
+        changes: list[Waiting],
+        messages: int,
+        size: int,
     ) -> None:
         self._commit = None
         error = commit.exception()
@@ -151,6 +160,8 @@ class GroupCommit(Journal):
             self._rewriting.written(size, commit.result())
             self._recovered()
             _publish(changes)
+            if messages:
+                self._committed(messages)
         else:
             self._not_written(error, noted, changes)
         self._go_on()

@@ -83,6 +83,7 @@ class Inbox:
         self._kept: dict[str, Kept] = {}  # by the time of the ack
         self._settled: dict[str, Settled] = {}  # by the time of settling
         self._reserved = 0  # on their way in
+        self._making_way = 0  # for one of those, but not dropped before it is there
         self._owed = 0
         self._owed_bytes = 0
         self._owed_by_sender: dict[str, int] = {}
@@ -103,6 +104,7 @@ class Inbox:
         for victim in victims:
             self._ready.remove(victim)
             self._count(victim.sender, victim.size, -1)
+            self._making_way += 1
         self._count(sender, size, 1)
         self._reserved += 1
         return victims
@@ -132,6 +134,7 @@ class Inbox:
         """Let a numbered message be seen: by the wait that it answers, else by all readers."""
         self._reserved -= 1
         for victim in victims:
+            self._making_way -= 1
             self._count(victim.sender, victim.size, 1)
             self._end(victim, State.DROPPED, now)
         if message.expires_at < self._earliest_expiry:
@@ -149,6 +152,7 @@ class Inbox:
         self._last_seq -= 1
         self._count(message.sender, message.size, -1)
         for victim in victims:
+            self._making_way -= 1
             self._count(victim.sender, victim.size, 1)
             insort(self._ready, victim, key=_seq)
 
@@ -749,7 +753,7 @@ class Inbox:
     @property
     def counts(self) -> tuple[int, int, int]:
         """Ready, leased and kept messages."""
-        return len(self._ready), len(self._leased), len(self._kept)
+        return len(self._ready) + self._making_way, len(self._leased), len(self._kept)
 
     @property
     def oldest_ready_at(self) -> float | None:

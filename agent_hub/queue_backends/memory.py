@@ -42,6 +42,9 @@ from agent_hub.queue_backends.journal import Journal
 from agent_hub.queue_backends.states import NEVER
 from agent_hub.queue_backends.watchers import Occupants, Watchers
 
+NOTICE = ("hub", "notice")
+"""How a notice is counted."""
+
 
 class Question(NamedTuple):
     """A question by which the same one, asked again, is known."""
@@ -85,7 +88,8 @@ class MemoryBackend(QueueBackend):
         self._endings: dict[tuple[str, str], Undelivered] = {}
         self._told: set[tuple[str, str]] = set()  # the endings that are in a notice, or had none
         self._ends: Counter[State] = Counter()
-        self._accepted = 0
+        self._accepted: Counter[tuple[str, str]] = Counter()  # by via and kind
+        self._acked: Counter[str] = Counter()  # by mode
         self._last_since = 0.0
 
     @property
@@ -120,7 +124,7 @@ class MemoryBackend(QueueBackend):
 
     def _accept(self, submission: Submission, inbox: Inbox, message: Message) -> Receipt:
         """Remember an accepted message by all that it can be asked for."""
-        self._accepted += 1
+        self._accepted[submission.via, submission.kind] += 1
         self._remember(message.id, inbox)
         receipt = self._first_receipt(message, inbox)
         draft, to, fingerprint = submission.draft, inbox.agent_id, submission.fingerprint
@@ -286,12 +290,15 @@ class MemoryBackend(QueueBackend):
         now, is_manual = self._clock.time(), seconds is not None
         return inbox.lease(lease_id, limit, max_bytes, now, runs_out, is_manual=is_manual)
 
-    async def ack(self, agent_id: str, message_ids: Sequence[str]) -> list[Acked]:
+    async def ack(
+        self, agent_id: str, message_ids: Sequence[str], *, mode: str = "manual"
+    ) -> list[Acked]:
         inbox = self._existing(agent_id)
         if inbox is None:
             return []
         acked = inbox.ack(message_ids, self._clock.time())
-        self._ends[State.ACKED] += len(acked)
+        if acked:
+            self._acked[mode] += len(acked)
         return acked
 
     async def release(
@@ -394,7 +401,7 @@ class MemoryBackend(QueueBackend):
 
     def _posted(self, ended: Undelivered, inbox: Inbox, message: Message) -> None:
         self._told.add((ended.message_id, ended.recipient))
-        self._accepted += 1
+        self._accepted[NOTICE] += 1
         self._remember(message.id, inbox)
 
     async def noted(self, ended: Sequence[Undelivered]) -> None:
@@ -442,8 +449,8 @@ class MemoryBackend(QueueBackend):
             if inbox.oldest_ready_at is not None:
                 oldest = min(oldest, inbox.oldest_ready_at)
         return Totals(
-            accepted=self._accepted,
-            acked=self._ends[State.ACKED],
+            accepted=self._accepted.total(),
+            acked=self._acked.total(),
             expired=self._ends[State.EXPIRED],
             dead=self._ends[State.DEAD],
             dropped=self._ends[State.DROPPED],
@@ -452,6 +459,8 @@ class MemoryBackend(QueueBackend):
             kept=kept,
             inboxes=len(self._inboxes),
             oldest_ready_age=now - oldest,
+            accepted_by=dict(self._accepted),
+            acked_by=dict(self._acked),
         )
 
     # --- streams --------------------------------------------------------------------------

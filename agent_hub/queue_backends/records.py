@@ -21,13 +21,18 @@ class Damaged(Exception):
 
 
 class Sums(Struct, array_like=True, gc=False, frozen=True):
-    """All messages so far, by how they ended."""
+    """All messages so far, by how they ended; the accepted also by via and kind, the acked by mode.
+
+    Journals from before those two were written have none: that is what the defaults are for.
+    """
 
     accepted: int = 0
     acked: int = 0
     expired: int = 0
     dead: int = 0
     dropped: int = 0
+    accepted_by: tuple[tuple[str, str, int], ...] = ()
+    acked_by: tuple[tuple[str, int], ...] = ()
 
 
 class Record(Struct, array_like=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from agent_hub.core.message import ALL
@@ -32,19 +33,38 @@ class RememberingBackend(MemoryBackend):
                 self._recalls[type(fact)](self, fact)
             except (KeyError, ValueError) as error:
                 raise Damaged(f"what was written does not fit together: {error}") from error
-        sums = record.sums
-        self._accepted = sums.accepted
-        self._ends[State.ACKED], self._ends[State.EXPIRED] = sums.acked, sums.expired
-        self._ends[State.DEAD], self._ends[State.DROPPED] = sums.dead, sums.dropped
+        self._recall_sums(record.sums)
 
-    def _sums(self) -> Sums:
-        ends = self._ends
+    def _recall_sums(self, sums: Sums) -> None:
+        self._accepted = Counter({(via, kind): n for via, kind, n in sums.accepted_by})
+        self._acked = Counter(dict(sums.acked_by))
+        # What was counted before it was counted by how it came and went.
+        if rest := sums.accepted - self._accepted.total():
+            self._accepted[facts.UNKNOWN, facts.UNKNOWN] += rest
+        if rest := sums.acked - self._acked.total():
+            self._acked[facts.UNKNOWN] += rest
+        self._ends = Counter(
+            {
+                State.EXPIRED: sums.expired,
+                State.DEAD: sums.dead,
+                State.DROPPED: sums.dropped,
+            }
+        )
+
+    def _sums(self, coming: Sequence[facts.Fact]) -> Sums:
+        """As they are once what is coming has come."""
+        accepted, ends = self._accepted.copy(), self._ends
+        for fact in coming:
+            if type(fact) is facts.Accepted:
+                accepted[fact.via, fact.kind] += 1
         return Sums(
-            self._accepted,
-            ends[State.ACKED],
+            accepted.total(),
+            self._acked.total(),
             ends[State.EXPIRED],
             ends[State.DEAD],
             ends[State.DROPPED],
+            tuple((via, kind, count) for (via, kind), count in accepted.items()),
+            tuple(self._acked.items()),
         )
 
     def _wake_up(self) -> None:

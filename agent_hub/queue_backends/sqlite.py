@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,7 +24,8 @@ class SqliteBackend(RememberingBackend):
     """Accepted means committed: a `send` returns, and its message is seen, after the fsync.
 
     Acks and the like are written a moment after their call returned. Leases are not written: after
-    a restart all un-acked mail is ready, marked as handed out before. `connect` is for tests.
+    a restart all un-acked mail is ready, marked as handed out before. `committed` is told how many
+    messages a commit held. `connect` is for tests.
     """
 
     name: ClassVar[str] = "sqlite"
@@ -34,12 +36,13 @@ class SqliteBackend(RememberingBackend):
         clock: Clock,
         limits: Limits | None = None,
         *,
+        committed: Callable[[int], None] = lambda messages: None,
         connect: Connect = sqlite3.connect,
         compact_at: int = MIN_BYTES,
     ) -> None:
         self._file = JournalFile(path, connect)
         self._compaction = Compaction(self._pieces, compact_at)
-        self._commits = GroupCommit(self._file, self._compaction, self._sums)
+        self._commits = GroupCommit(self._file, self._compaction, self._sums, committed)
         super().__init__(clock, limits, journal=self._commits)
 
     @property

@@ -14,8 +14,12 @@ from agent_hub.app import HUB
 
 TABLES = (dict, list, set, deque)
 BOUNDED = {
-    "_Children._children": "a metric by its labels, which have few values",
-    "MemoryBackend._ends": "sums since the start, by how a message can end",
+    "Counter.rows": "a metric by its labels, which have few values",
+    "Histogram.rows": "the same",
+    "MemoryBackend._accepted": "sums since the start, by how a message can come",
+    "MemoryBackend._acked": "and by how it can be acked",
+    "MemoryBackend._ends": "and by how else it can end",
+    "PrometheusMetrics._lags": "the last few",
 }
 
 

@@ -44,6 +44,7 @@ def letter(
         broadcast=broadcast,
         fingerprint=text.encode(),
         asking_since=asking_since,
+        via="test",
     )
 
 
@@ -127,6 +128,8 @@ async def balance(backend: QueueBackend) -> None:
     sums = await backend.totals()
     somewhere = sums.acked + sums.expired + sums.dead + sums.dropped + sums.ready + sums.leased
     assert sums.accepted == somewhere
+    assert sums.accepted == sum(sums.accepted_by.values())
+    assert sums.acked == sum(sums.acked_by.values())
 
 
 def ids(deliveries: Iterable[Delivery]) -> list[str]:

@@ -6,6 +6,7 @@ has come due is done at the beginning of every call.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -61,6 +62,13 @@ class Record:
     kept: bool = False
     forgotten: bool = False
     notice: Notice | None = None
+    via: str = HUB
+    acked_by: str = ""
+
+    @property
+    def counted_as(self) -> tuple[str, str]:
+        broadcast = "broadcast" if self.message.broadcast else "direct"
+        return self.via, broadcast if self.notice is None else "notice"
 
     @property
     def delivery(self) -> Delivery:
@@ -254,7 +262,7 @@ class Oracle(QueueBackend):
             self._now(),
             submission.ttl,
         )
-        record = Record(message, life.epoch)
+        record = Record(message, life.epoch, via=submission.via)
         self._books.records.append(record)
         self._offer(record, submission)
         receipt = self._receipt(record)
@@ -435,7 +443,9 @@ class Oracle(QueueBackend):
                     record.runs_out = self._clock.monotonic() + span
         return [record.delivery for record in held]
 
-    async def ack(self, agent_id: str, message_ids: Sequence[str]) -> list[Acked]:
+    async def ack(
+        self, agent_id: str, message_ids: Sequence[str], *, mode: str = "manual"
+    ) -> list[Acked]:
         self._due()
         acked = []
         # Within one call: what is leased as it is named, then what is ready as it stands.
@@ -451,7 +461,7 @@ class Oracle(QueueBackend):
             record.state = State.ACKED
             self._let_go(record)
             record.settled_at, record.ack_number = self._now(), self._number()
-            record.kept = True
+            record.kept, record.acked_by = True, mode
             acked.append(Acked(record.message.id, record.message.accepted_at))
             kept = [record for record in self._of(agent_id) if record.kept]
             if len(kept) > self._limits.kept_messages:
@@ -722,6 +732,8 @@ class Oracle(QueueBackend):
             kept=sum(record.kept for record in self._books.records),
             inboxes=len(self._books.lives),
             oldest_ready_age=self._now() - min(ready, default=self._now()),
+            accepted_by=Counter(record.counted_as for record in self._books.records),
+            acked_by=Counter(r.acked_by for r in self._books.records if r.acked_by),
         )
 
     # --- who ------------------------------------------------------------------------------

@@ -6,12 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.errors import IdempotencyMismatch, InboxFull, SenderShare
 from agent_hub.core.message import ALL, Cursor, Delivery, new_message_id
 from agent_hub.core.queue_backend import Limits, Standing, State, WaitState
+from agent_hub.queue_backends.records import Sums
 from agent_hub.queue_backends.sqlite import SqliteBackend
 from tests.backends.mail import (
     attempts,
@@ -331,6 +333,7 @@ async def known(backend: SqliteBackend, sent: list[str]) -> dict[str, object]:
         "agents": await backend.agents(),
         "undelivered": await backend.undelivered(1_000),
         "sums": (sums.accepted, sums.acked, sums.expired, sums.dead, sums.kept, sums.inboxes),
+        "by": (sums.accepted_by, sums.acked_by),
         "owed": sums.ready + sums.leased,
     }
     for agent_id in AGENTS:
@@ -375,6 +378,16 @@ async def test_a_crash_at_any_moment_leaves_every_message_somewhere(
             async with store(as_after_a_crash(path), clock, LIMITS) as after:
                 await balance(after)
                 assert (await after.totals()).accepted == accepted
+
+
+async def test_what_an_older_journal_counted_is_counted_on(path: Path, clock: ManualClock) -> None:
+    sums = msgspec.msgpack.decode(msgspec.msgpack.encode([5, 3, 1, 0, 0]), type=Sums)
+    async with store(path, clock) as backend:
+        backend._recall_sums(sums)
+        await send(backend, "one")
+        told = await backend.totals()
+    assert told.accepted_by == {("unknown", "unknown"): 5, ("test", "direct"): 1}
+    assert told.acked_by == {"unknown": 3}
 
 
 @pytest.mark.slow

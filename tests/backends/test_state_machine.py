@@ -149,6 +149,7 @@ class SideBySide(RuleBasedStateMachine):
             ttl=fields["ttl"],
             broadcast=fields.get("broadcast", False),
             fingerprint=text.encode(),
+            via="rest" if fields["sender"] == "alpha" else "mcp",
         )
 
     def _send(self, submission: Submission, *, asking: bool = False) -> Any:
@@ -267,7 +268,10 @@ class SideBySide(RuleBasedStateMachine):
         self._ack(agent_id, names)
 
     def _ack(self, agent_id: str, names: list[str]) -> None:
-        self.both(lambda side: side.backend.ack(agent_id, [side.own(name) for name in names]))
+        mode = "auto" if len(names) > 1 else "manual"
+        self.both(
+            lambda side: side.backend.ack(agent_id, [side.own(name) for name in names], mode=mode)
+        )
 
     @rule(lease=leases, data=st.data(), failure=st.booleans())
     def release(

@@ -76,9 +76,6 @@ class Counted(Metrics):
         self.counts = Counter[str]()
         self.seconds: list[float] = []
 
-    def accepted(self, via: str, kind: str, count: int = 1) -> None:
-        self.counts[f"accepted {via} {kind}"] += count
-
     def rejected(self, reason: str) -> None:
         self.counts[f"rejected {reason}"] += 1
 
@@ -89,9 +86,6 @@ class Counted(Metrics):
     def acked(self, mode: str, seconds: float) -> None:
         self.counts[f"acked {mode}"] += 1
         self.seconds.append(seconds)
-
-    def undelivered(self, state: str) -> None:
-        self.counts[f"undelivered {state}"] += 1
 
     def rate_limited(self) -> None:
         self.counts["rate limited"] += 1

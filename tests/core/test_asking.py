@@ -286,7 +286,7 @@ async def test_a_reply_in_the_moment_of_hanging_up_is_not_lost(hub: Hub) -> None
 async def test_a_store_that_is_away_at_the_end_holds_no_place(
     hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
 ) -> None:
-    async def away(*_: object) -> None:
+    async def away(*_: object, **__: object) -> None:
         raise BackendUnavailable("away")
 
     call = await asking(hub)

@@ -178,9 +178,10 @@ async def test_every_metric_of_the_hub_has_its_prefix_and_nobody_is_named(
         assert all(name.startswith("agenthub_") for name in ours)
 
 
+@pytest.mark.parametrize("call", ["ping", "totals"])
 async def test_metrics_are_told_without_the_store(
-    served: RunningHub, monkeypatch: pytest.MonkeyPatch
+    call: str, served: RunningHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served.hub, "totals", unavailable)
+    monkeypatch.setattr(served.hub, call, unavailable)
     _, text = await scrape(served)
     assert samples(text)["agenthub_backend_up"] == 0

@@ -64,7 +64,7 @@ async def test_a_receipt_given_twice_counts_once() -> None:
 async def test_a_receipt_that_the_store_was_away_for_is_asked_for_again(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: object) -> None:
+    async def away(*_: object, **__: object) -> None:
         raise BackendUnavailable("away")
 
     backend = MemoryBackend(clock)
