@@ -161,6 +161,7 @@ class Asking:
         pending = Wait(question_id=question_id, since=0.0)
         with self._alarm(timeout) as alarm, self._vigil.over(caller, alarm.end) as credential:
             watch = self._backend.watch(sender, alarm.wake, question_id=question_id)
+            woken_by: str | None = None
             try:
                 while True:
                     try:
@@ -168,9 +169,11 @@ class Asking:
                     except BackendUnavailable:  # who waits is woken when the store is back
                         wait = pending
                     credential.check()
+                    if wait.state is not WaitState.PENDING and woken_by is not None:
+                        self._metrics.woken(woken_by)
                     if wait.state is not WaitState.PENDING or alarm.ended:
                         return wait
-                    await alarm.wait()
+                    woken_by = alarm.source if await alarm.wait() else None
             finally:
                 watch.close()
 

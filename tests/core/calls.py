@@ -99,3 +99,9 @@ class Counted(Metrics):
 
     def woken(self, source: str) -> None:
         self.counts[f"woken {source}"] += 1
+
+
+class Deaf:
+    """A watch that no hint reaches."""
+
+    def close(self) -> None: ...

@@ -17,7 +17,18 @@ from agent_hub.core.errors import (
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import QueueBackend, State, Wait, WaitState
 from tests.clock import ManualClock, settle
-from tests.core.calls import ANYONE, Counted, cancel, draft, receive, register, send, soon, texts
+from tests.core.calls import (
+    ANYONE,
+    Counted,
+    Deaf,
+    cancel,
+    draft,
+    receive,
+    register,
+    send,
+    soon,
+    texts,
+)
 from tests.core.conftest import OpenHub
 
 KEY: dict[str, Any] = {"idempotency_key": "k"}
@@ -327,6 +338,37 @@ async def test_a_store_that_is_away_meanwhile_does_not_end_the_wait(
         assert pending.result().state is WaitState.PENDING
     await reply(hub, await asked_first(hub))
     assert words(answered.result()) == "yes"
+
+
+async def test_a_reply_whose_hint_was_lost_is_found_by_looking(
+    backend: QueueBackend,
+    clock: ManualClock,
+    metrics: Counted,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backend, "poll_seconds", 5.0, raising=False)
+    monkeypatch.setattr(backend, "watch", lambda *_, **__: Deaf())
+    await backend.open()
+    hub = Hub(backend, clock, metrics=metrics)
+    await hub.start()
+    task = await asking(hub)
+    await reply(hub, await asked_of(hub))
+    await settle()
+    assert not task.done()
+    await clock.advance(6)
+    assert words(await task) == "yes"
+    assert metrics.counts["woken poll"] == 1
+    await hub.stop()
+
+
+async def test_of_a_reply_that_came_by_its_hint_that_is_counted(
+    open_hub: OpenHub, metrics: Counted
+) -> None:
+    hub = await open_hub()
+    task = await asking(hub)
+    await reply(hub, await asked_of(hub))
+    assert words(await task) == "yes"
+    assert metrics.counts["woken hint"] == 1
 
 
 async def test_closing_twice_is_closing_once(hub: Hub) -> None:

@@ -15,7 +15,7 @@ from agent_hub.core.principal import ORDINARY, Principal
 from agent_hub.core.queue_backend import RENEW_SECONDS, QueueBackend, State, WaitState
 from agent_hub.core.subscription import BATCH_BYTES, Subscription
 from tests.clock import ManualClock, settle
-from tests.core.calls import ANYONE, Counted, cancel, draft, receive, send, soon, texts
+from tests.core.calls import ANYONE, Counted, Deaf, cancel, draft, receive, send, soon, texts
 from tests.core.conftest import OpenHub
 
 
@@ -446,10 +446,6 @@ async def test_a_reader_whose_hint_was_lost_finds_its_mail_by_looking(
     assert metrics.counts["woken poll"] == 2
     assert metrics.counts["woken hint"] == 0
     await hub.stop()
-
-
-class Deaf:
-    def close(self) -> None: ...
 
 
 async def test_a_stream_ends_when_the_store_began_its_inbox_anew(
