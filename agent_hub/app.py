@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
-import signal
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
@@ -23,6 +23,7 @@ from agent_hub.prometheus import PrometheusMetrics, Share
 from agent_hub.queue_backends.measured import measured
 from agent_hub.queue_backends.memory import MemoryBackend
 from agent_hub.queue_backends.sqlite import SqliteBackend
+from agent_hub.signals import Signals
 from agent_hub.web.attendance import Attendance
 from agent_hub.web.bodies import MAX_BODY_BYTES, Bodies
 from agent_hub.web.connection import Runner
@@ -46,8 +47,18 @@ SHUTDOWN_SECONDS = 3.0
 
 MAX_FILES = 65_536
 
+SEE_HOST = "see --host"
+ADVICE = {
+    errno.EADDRINUSE: "end the program that has it, or choose another with --port",
+    errno.EACCES: "ports below 1024 are for the administrator: choose another with --port",
+    errno.EADDRNOTAVAIL: "--host must be an address of this machine",
+}
+"""What to do about an address that cannot be had."""
+
 HUB = web.AppKey("hub", Hub)
 GATE = web.AppKey("gate", Gate)
+ON_RELOAD = web.AppKey("on_reload", list[Callable[[], None]])
+"""What is to be read again at SIGHUP: a part that reads files adds its own."""
 
 
 def create_app(
@@ -82,6 +93,7 @@ def create_app(
     app = web.Application()
     app[HUB] = hub
     app[GATE] = gate
+    app[ON_RELOAD] = []
     routes = api_routes(rest) + operation_routes(operations)
     add_routes(app, gate, routes, operations, WebSockets(hub, clock, gate, roster))
     app.cleanup_ctx.append(_lifetime(hub, roster, metrics))
@@ -148,18 +160,24 @@ def make_runner(app: web.Application) -> web.AppRunner:
     )
 
 
-def run(settings: Settings, worker: Worker | None = None) -> int:
+def run(
+    settings: Settings,
+    worker: Worker | None = None,
+    *,
+    on_reload: Callable[[], None] = lambda: None,
+) -> int:
     """Serve until SIGTERM or SIGINT; the exit code of the process.
 
-    A `worker` shares the port with others, and ends when their supervisor does.
+    A `worker` shares the port with others, and ends when their supervisor does. `on_reload` is
+    called at SIGHUP.
     """
     allow_many_sockets()
     try:
         import uvloop
     except ImportError:  # not on this platform
-        return asyncio.run(_serve(settings, worker))
+        return asyncio.run(_serve(settings, worker, on_reload))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, worker))
+        return runner.run(_serve(settings, worker, on_reload))
 
 
 def allow_many_sockets() -> None:
@@ -179,21 +197,20 @@ def allow_many_sockets() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _serve(settings: Settings, worker: Worker | None) -> int:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError):  # Windows has no handlers in the loop
-            loop.add_signal_handler(number, stopping.set)
+async def _serve(settings: Settings, worker: Worker | None, on_reload: Callable[[], None]) -> int:
+    signals = Signals()
+    signals.listen()
     share = None if worker is None else Share(worker.folder, worker.number)
-    runner = make_runner(create_app(settings, share=share))
+    app = create_app(settings, share=share)
+    signals.on_reload += [on_reload, *app[ON_RELOAD]]
+    runner = make_runner(app)
     try:
         if not await _listens(runner, settings, shared=worker is not None):
             return 1
         log.info("Agent Hub %s listens on %s", __version__, _where(runner))
         if worker is not None:
-            worker.serves(orphaned=stopping.set)
-        await stopping.wait()
+            worker.serves(orphaned=signals.stopping.set)
+        await signals.stopping.wait()
         log.info("shutting down")
         return 0
     finally:
@@ -210,7 +227,9 @@ async def _listens(runner: web.AppRunner, settings: Settings, *, shared: bool) -
         log.critical("cannot start: %s", error.detail)
         return False
     except OSError as error:
-        log.critical("cannot listen on %s:%s: %s", settings.host, settings.port, error.strerror)
+        advice = ADVICE.get(error.errno or 0, SEE_HOST)
+        place, reason = f"{settings.host}:{settings.port}", error.strerror
+        log.critical("cannot listen on %s: %s; %s", place, reason, advice)
         return False
     return True
 

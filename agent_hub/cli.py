@@ -3,12 +3,12 @@
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from agent_hub import __version__, logs
+from agent_hub import __version__, logs, settings_shown
 from agent_hub.config import Settings, SettingsError, flag_name, load
 from agent_hub.queue_backends.lock import FileLock, in_use
 from agent_hub.workers import Supervisor, Worker
@@ -19,7 +19,7 @@ PROGRAM = "agent-hub"
 USAGE_ERROR = 2
 MCP_URL = "http://127.0.0.1:8080/mcp"
 # Whatever else comes first belongs to `serve`, the command that may be left out.
-TOP_LEVEL = ("serve", "stdio", "-h", "--help", "--version")
+TOP_LEVEL = ("serve", "stdio", "config", "-h", "--help", "--version")
 EPILOG = (
     "Each flag is also a variable, in the environment or in .env: --message-ttl is"
     " AGENT_HUB_MESSAGE_TTL. A flag wins over the environment, the environment over .env."
@@ -38,8 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] not in TOP_LEVEL:
         arguments.insert(0, "serve")
     flags = vars(_parser().parse_args(arguments))
-    if flags.pop("command") == "stdio":
+    command = flags.pop("command")
+    if command == "stdio":
         return stdio(flags["url"])
+    if command == "config":
+        return config(flags.pop("form"), flags)
     return serve(flags)
 
 
@@ -58,7 +61,7 @@ def serve(flags: dict[str, Any]) -> int:
     # Late, so that --help, --version and what cannot start answer at once.
     from agent_hub.app import run
 
-    return run(settings)
+    return run(settings, on_reload=_reader(settings, flags))
 
 
 def work(flags: dict[str, Any], worker: Worker) -> int:
@@ -68,7 +71,7 @@ def work(flags: dict[str, Any], worker: Worker) -> int:
         return USAGE_ERROR
     from agent_hub.app import run
 
-    return run(settings, worker)
+    return run(settings, worker, on_reload=_reader(settings, flags))
 
 
 def _settings(flags: dict[str, Any]) -> Settings | None:
@@ -80,6 +83,37 @@ def _settings(flags: dict[str, Any]) -> Settings | None:
         return None
     logs.configure(settings.log_level)
     return settings
+
+
+def _reader(settings: Settings, flags: dict[str, Any]) -> Callable[[], None]:
+    """What reads the settings again, and applies what can change while the hub runs."""
+
+    def read_again() -> None:
+        try:
+            now = load(flags)
+        except SettingsError as error:
+            log.error("the settings stay as they were: %s", error)
+            return
+        logs.change_level(now.log_level)
+        for name, value in now:
+            if name != "log_level" and value != getattr(settings, name):
+                log.warning("%s has changed: only a restart applies it", name)
+
+    return read_again
+
+
+def config(form: str, flags: dict[str, Any]) -> int:
+    """Print the settings with which a hub would start here, and where each comes from."""
+    if form == "markdown":
+        print(settings_shown.as_markdown())
+        return 0
+    try:
+        settings = settings_shown.shown(load(flags), flags)
+    except SettingsError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    print(settings_shown.as_json(settings) if form == "json" else settings_shown.as_text(settings))
+    return 0
 
 
 def stdio(url: str) -> int:
@@ -120,6 +154,30 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         parents=[serving],
         allow_abbrev=False,
+    )
+    settings = commands.add_parser(
+        "config",
+        help="print the settings and where each comes from, secrets hidden",
+        description="Print the settings with which a hub would start here, secrets hidden.",
+        epilog=EPILOG,
+        parents=[serving],
+        allow_abbrev=False,
+    )
+    form = settings.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json",
+        dest="form",
+        action="store_const",
+        const="json",
+        default="text",
+        help="as a JSON object, by name",
+    )
+    form.add_argument(
+        "--markdown",
+        dest="form",
+        action="store_const",
+        const="markdown",
+        help="the table of all settings there are",
     )
     bridge = commands.add_parser(
         "stdio",

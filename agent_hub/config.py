@@ -30,6 +30,8 @@ from pydantic_settings import (
 
 PREFIX = "AGENT_HUB_"
 ENV_FILE = ".env"
+IN_A_FILE = "_FILE"
+"""What ends the name of a variable that says in which file a secret stands."""
 DAY = 86_400.0
 
 # Names from before the prefix. An AGENT_HUB_ name wins over them wherever it stands.
@@ -235,8 +237,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        older = InitSettingsSource(settings_cls, init_kwargs=_older_settings(_variables()))
-        return init_settings, env_settings, dotenv_settings, older
+        variables = _variables()
+        files = InitSettingsSource(settings_cls, init_kwargs=_from_files(variables))
+        older = InitSettingsSource(settings_cls, init_kwargs=_older_settings(variables))
+        return init_settings, env_settings, dotenv_settings, files, older
 
 
 def _is_redis(backend: str) -> bool:
@@ -282,9 +286,51 @@ def _readable_variables() -> dict[str, str | None]:
 
 def _variables() -> dict[str, str | None]:
     """What `.env` and the environment say, by upper-case name."""
-    in_file = DotEnvSettingsSource(Settings, env_ignore_empty=False).env_vars
-    in_environment = EnvSettingsSource(Settings, env_ignore_empty=False).env_vars
-    return {name.upper(): value for name, value in {**in_file, **in_environment}.items()}
+    return {**variables_of_file(), **variables_of_environment()}
+
+
+def variables_of_file() -> dict[str, str | None]:
+    """What `.env` says, by upper-case name."""
+    return _upper(DotEnvSettingsSource(Settings, env_ignore_empty=False).env_vars)
+
+
+def variables_of_environment() -> dict[str, str | None]:
+    """What the environment says, by upper-case name."""
+    return _upper(EnvSettingsSource(Settings, env_ignore_empty=False).env_vars)
+
+
+def _upper(variables: Mapping[str, str | None]) -> dict[str, str | None]:
+    return {name.upper(): value for name, value in variables.items()}
+
+
+def secret_fields() -> list[str]:
+    """What may hold a secret: it is never shown whole, and may stand in a file of its own."""
+    return [name for name, field in Settings.model_fields.items() if not field.repr]
+
+
+def _from_files(variables: Mapping[str, str | None]) -> dict[str, str]:
+    """The secrets that stand in files. Raises SettingsError."""
+    named = {field: _variable_name(field) + IN_A_FILE for field in secret_fields()}
+    return {
+        field: _secret(name, Path(path), variables)
+        for field, name in named.items()
+        if (path := variables.get(name))
+    }
+
+
+def _secret(name: str, path: Path, variables: Mapping[str, str | None]) -> str:
+    plain = name.removesuffix(IN_A_FILE)
+    if variables.get(plain):
+        raise SettingsError(f"{name}: {plain} is set too; keep one of them")
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise SettingsError(f"{name}: {path} is not UTF-8 text") from None
+    except OSError as error:
+        raise SettingsError(f"{name}: {path}: {error.strerror}") from None
+    if not secret:
+        raise SettingsError(f"{name}: {path} is empty")
+    return secret
 
 
 def _older_settings(variables: Mapping[str, str | None]) -> dict[str, Any]:
@@ -297,6 +343,7 @@ def _variable_name(field: str) -> str:
 
 def _refuse_unknown(variables: Mapping[str, str | None]) -> None:
     known = [field.upper() for field in Settings.model_fields]
+    known += [field.upper() + IN_A_FILE for field in secret_fields()]
     for name in sorted(variables):
         bare = name.removeprefix(PREFIX)
         if bare != name and bare not in known:
@@ -319,8 +366,14 @@ def _origin(field: str, flags: Mapping[str, Any], variables: Mapping[str, str | 
     """The flag or variable that the value of this field came from, as its writer knows it."""
     if field in flags:
         return flag_name(field)
-    names = [_variable_name(field), *(old for old, new in OLDER_NAMES.items() if new == field)]
-    return next((name for name in names if variables.get(name)), flag_name(field))
+    return next((name for name in variable_names(field) if variables.get(name)), flag_name(field))
+
+
+def variable_names(field: str) -> list[str]:
+    """All variables that set a field; the first that is set wins."""
+    name = _variable_name(field)
+    files = [name + IN_A_FILE] if field in secret_fields() else []
+    return [name, *files, *(old for old, new in OLDER_NAMES.items() if new == field)]
 
 
 def flag_name(field: str) -> str:

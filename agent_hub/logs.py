@@ -27,6 +27,20 @@ def configure(level: str) -> None:
     logging.getLogger("aiohttp.access").disabled = True
 
 
+def change_level(level: str) -> None:
+    """Log from another level on, and say so, whatever the level."""
+    ours = logging.getLogger(OURS)
+    before = logging.getLevelName(ours.level).lower()
+    if before == level:
+        return
+    configure(level)
+    text = "the log level is %s now, after %s"
+    # Past the level: that less is logged from here on is the last that should go unsaid.
+    ours.handle(
+        ours.makeRecord(ours.name, logging.WARNING, "", 0, text, (level, before), exc_info=None)
+    )
+
+
 def _handler() -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
     handler.set_name(HANDLER)

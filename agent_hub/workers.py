@@ -95,7 +95,10 @@ class Supervisor:
         self._kill_at = inf
 
     def run(self) -> int:
-        """The exit code: 0 after a drain, 1 when a worker could not start or had to be killed."""
+        """The exit code: 0 after a drain, 1 when a worker could not start or had to be killed.
+
+        Told twice to stop it is 128 and the signal's number.
+        """
         with ExitStack() as held:
             try:
                 self._flags["port"] = held.enter_context(_reserved(self._host, self._port))
@@ -174,7 +177,7 @@ class Supervisor:
         self._on_end(pid)
         if self._stopping:
             if code not in (0, -signal.SIGTERM):  # SIGTERM: before it could handle one
-                self._code = 1
+                self._code = self._code or 1
         elif not self._were_ready:
             log.critical("cannot start: worker %d ended with %s", place.number, _told(code))
             self._code = 1
@@ -195,6 +198,7 @@ class Supervisor:
         elif self._stopping:
             log.warning("told to stop twice: the workers are killed")
             self._kill()
+            self._code = 128 + number
         else:
             self._stop()
 

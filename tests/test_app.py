@@ -27,7 +27,7 @@ def test_the_hub_takes_as_many_sockets_as_the_system_lets_it(
 ) -> None:
     limits: list[int] = []
 
-    async def serve(settings: Settings, worker: object) -> int:
+    async def serve(settings: Settings, worker: object, on_reload: object) -> int:
         limits.append(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         return 0
 

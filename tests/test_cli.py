@@ -32,7 +32,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Settings]]:
     """The settings of each start, with a hub that ends at once with exit code 7."""
     starts: list[Settings] = []
 
-    def run(settings: Settings) -> int:
+    def run(settings: Settings, on_reload: object) -> int:
         starts.append(settings)
         return 7
 

@@ -143,7 +143,8 @@ async def test_told_twice_it_kills_them_at_once(two: Supervised) -> None:
     two.process.send_signal(signal.SIGTERM)
     two.process.send_signal(signal.SIGINT)
     await two.logs("told to stop twice")
-    assert await two.ended() == 1
+    # Whichever of the two came second: they were on their way together.
+    assert await two.ended() in (128 + signal.SIGTERM, 128 + signal.SIGINT)
 
 
 async def test_workers_do_not_outlive_a_supervisor_that_was_killed(two: Supervised) -> None:
