@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -46,6 +47,8 @@ SHUTDOWN_SECONDS = 3.0
 """For a handler that does not end by itself; aiohttp waits so long twice."""
 
 MAX_FILES = 65_536
+NEW_OBJECTS = 10_000
+"""So many more containers were made than went before the garbage collector looks at them."""
 
 SEE_HOST = "see --host"
 ADVICE = {
@@ -197,6 +200,17 @@ def allow_many_sockets() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def collect_seldom() -> None:
+    """Keep the garbage collector from what only passes by, and from what stays to the end.
+
+    The requests that wait for one commit are more objects than Python's own limit of 700, so it
+    would walk through them all the time, and find nothing (docs/decisions/0020).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(NEW_OBJECTS)
+
+
 async def _serve(settings: Settings, worker: Worker | None, on_reload: Callable[[], None]) -> int:
     signals = Signals()
     signals.listen()
@@ -207,6 +221,7 @@ async def _serve(settings: Settings, worker: Worker | None, on_reload: Callable[
     try:
         if not await _listens(runner, settings, shared=worker is not None):
             return 1
+        collect_seldom()
         log.info("Agent Hub %s listens on %s", __version__, _where(runner))
         if worker is not None:
             worker.serves(orphaned=signals.stopping.set)

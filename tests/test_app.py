@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 from collections.abc import Iterator
 
 import pytest
 
 from agent_hub import app
-from agent_hub.app import MAX_FILES, allow_many_sockets
+from agent_hub.app import MAX_FILES, NEW_OBJECTS, allow_many_sockets, collect_seldom
 from agent_hub.config import Settings
 
 
@@ -41,3 +42,36 @@ def test_a_limit_that_is_high_already_stays(few_files: int) -> None:
     raised = resource.getrlimit(resource.RLIMIT_NOFILE)
     allow_many_sockets()
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == raised
+
+
+@pytest.fixture
+def collector() -> Iterator[list[int]]:
+    """The generations that were collected; as Python has it again at the end."""
+    collected: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            collected.append(info["generation"])
+
+    before = gc.get_threshold()
+    gc.callbacks.append(note)
+    yield collected
+    gc.callbacks.remove(note)
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+def test_what_waits_together_does_not_wake_the_collector(collector: list[int]) -> None:
+    collect_seldom()
+    collected_before = len(collector)
+    waiting = [[number] for number in range(NEW_OBJECTS // 2)]
+    assert len(collector) == collected_before
+    waiting += [[number] for number in range(NEW_OBJECTS)]
+    assert collector[collected_before:] == [0]
+
+
+def test_what_was_loaded_at_the_start_is_not_walked_through_again(collector: list[int]) -> None:
+    loaded = [object, [1]]
+    collect_seldom()
+    assert gc.get_freeze_count() > 0
+    assert not any(seen is loaded for seen in gc.get_objects())

@@ -119,8 +119,10 @@ class MemoryBackend(QueueBackend):
         return self._accept(submission, inbox, message)
 
     def _same_underway(self, submission: Submission) -> Accepting | None:
-        found = (self._underway.get(name) for name in names(submission))
-        return next((one for one in found if one is not None), None)
+        for name in names(submission):
+            if (found := self._underway.get(name)) is not None:
+                return found
+        return None
 
     def _accept(self, submission: Submission, inbox: Inbox, message: Message) -> Receipt:
         """Remember an accepted message by all that it can be asked for."""
