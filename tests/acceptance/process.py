@@ -10,6 +10,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout
 
@@ -17,43 +18,73 @@ ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 20.0
 
 
-class HubProcess:
-    """Where it listens, and the process."""
+class Log:
+    """What a hub writes, as it writes it."""
 
-    def __init__(self, url: str, process: Process, session: ClientSession) -> None:
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self.lines: list[str] = []
+        self._stream = stream
+        self._more = asyncio.Condition()
+
+    async def follow(self) -> None:
+        """Until the hub ends: a hub whose log nobody reads would stand still."""
+        async for line in self._stream:
+            async with self._more:
+                self.lines.append(line.decode())
+                self._more.notify_all()
+
+    async def event(self, text: str) -> dict[str, Any]:
+        """The first record whose event has this in it, as soon as it is there."""
+        async with asyncio.timeout(PATIENCE), self._more:
+            while True:
+                for line in self.lines:
+                    record = json.loads(line)
+                    if text in record["event"]:
+                        assert isinstance(record, dict)
+                        return record
+                await self._more.wait()
+
+
+class HubProcess:
+    """Where it listens, the process, and its log."""
+
+    def __init__(self, url: str, process: Process, session: ClientSession, log: Log) -> None:
         self.url = url
         self.process = process
         self.session = session
+        self.log = log
 
 
 @asynccontextmanager
-async def hub_process(*flags: str) -> AsyncIterator[HubProcess]:
+async def hub_process(
+    *flags: str, folder: Path | None = None, **variables: str
+) -> AsyncIterator[HubProcess]:
     """A hub with these flags on a free port; killed at the end if it still runs.
 
-    In memory, if the flags do not say otherwise.
+    In memory, if neither flags nor variables say otherwise. `folder` is its working directory.
     """
-    settings = {k: v for k, v in os.environ.items() if not k.upper().startswith("AGENT_HUB_")}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(ROOT / "server.py"), "--port", "0", "--backend", "memory", *flags),
+        *(sys.executable, str(ROOT / "server.py"), "--port", "0", *flags),
         stderr=PIPE,
         stdout=DEVNULL,
-        env=settings,
+        cwd=folder,
+        env=surroundings(AGENT_HUB_BACKEND="memory", **variables),
     )
+    assert process.stderr is not None
+    log = Log(process.stderr)
+    following = asyncio.ensure_future(log.follow())
     try:
-        url = await _address(process)
+        url = (await log.event("listens on"))["event"].rpartition(" ")[2]
         async with ClientSession(url, timeout=ClientTimeout(total=60)) as session:
-            yield HubProcess(url, process, session)
+            yield HubProcess(url, process, session, log)
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
+        await process.wait()
+        await following
 
 
-async def _address(process: Process) -> str:
-    """The hub logs it once it listens."""
-    assert process.stderr is not None
-    event = ""
-    async with asyncio.timeout(PATIENCE):
-        while "listens on" not in event:
-            event = str(json.loads(await process.stderr.readline())["event"])
-    return event.rpartition(" ")[2]
+def surroundings(**variables: str) -> dict[str, str]:
+    """The environment without what it says to the hub, and with this instead."""
+    kept = {k: v for k, v in os.environ.items() if not k.upper().startswith("AGENT_HUB_")}
+    return {**kept, **variables}

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import signal
 from asyncio import Task
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
+from aiohttp import ClientError
 
 from tests.acceptance.process import HubProcess, hub_process
-from tests.web.peer import connected, post, state
+from tests.web.peer import connected, look, post, state
+
+SENDERS = 8
+READERS = 4
 
 
 def call(hub: HubProcess, method: str, path: str, **more: Any) -> Task[tuple[int, Any]]:
@@ -58,6 +67,73 @@ async def test_a_hub_told_to_stop_ends_its_streams_and_waits_and_exits_0(
         assert (status, asked["status"], asked["reply"]) == (202, "pending", None)
         assert await asyncio.wait_for(hub.process.wait(), 10) == 0
         assert monotonic() - started < 4
+
+
+class Load:
+    """Senders over REST and readers on sockets, until the hub is gone."""
+
+    def __init__(self, hub: HubProcess) -> None:
+        self.hub = hub
+        self.statuses = Counter[int]()
+        self.accepted: dict[str, str] = {}  # id -> text
+        self.read: dict[str, str] = {}
+        self.closes: list[int | None] = []
+
+    async def send(self, number: int) -> None:
+        """One message after the other, each to the next reader."""
+        with suppress(ClientError):  # the port is closed
+            for count in itertools.count():
+                text = f"{number}:{count}"
+                body = {"from": f"sender-{number}", "to": f"reader-{count % READERS}", "text": text}
+                async with self.hub.session.post("/api/v1/messages", json=body) as response:
+                    answer = await response.json(content_type=None)
+                    self.statuses[response.status] += 1
+                    if response.status == 202:
+                        self.accepted[answer["message_id"]] = text
+
+    async def receive(self, number: int) -> None:
+        """Long polls, whose messages are acked once they were written."""
+        body = {"agent_id": f"reader-{number}", "wait": 50, "limit": 10}
+        with suppress(ClientError):
+            while True:
+                path = "/api/v1/messages/receive"
+                async with self.hub.session.post(path, json=body) as response:
+                    self.statuses[response.status] += 1
+                    answer = await response.json(content_type=None)
+                    for message in answer.get("messages", ()):
+                        self.read[message["id"]] = message["text"]
+
+    async def listen(self, number: int) -> None:
+        """A socket, until it is closed."""
+        socket = await self.hub.session.ws_connect(f"/ws/reader-{number}?events=none")
+        async for frame in socket:
+            message = json.loads(frame.data)
+            if message["type"] == "message":
+                self.read[message["id"]] = message["text"]
+        self.closes.append(socket.close_code)
+
+
+async def test_under_load_nothing_is_lost_and_everybody_is_told(tmp_path: Path) -> None:
+    flags = ("--rate-limit", "0", "--backend", f"sqlite:///{tmp_path}/hub.db")
+    async with hub_process(*flags) as hub:
+        load = Load(hub)
+        tasks = [asyncio.ensure_future(load.send(number)) for number in range(SENDERS)]
+        tasks += [asyncio.ensure_future(load.listen(number)) for number in range(READERS - 1)]
+        tasks += [asyncio.ensure_future(load.receive(READERS - 1)) for _ in range(2)]
+        while len(load.accepted) < 1_000:
+            await asyncio.wait(tasks, timeout=0.01)
+        hub.process.terminate()
+        assert await asyncio.wait_for(hub.process.wait(), 10) == 0
+        await asyncio.gather(*tasks)
+    assert load.statuses.keys() <= {200, 202, 429, 503}
+    assert load.closes == [1001] * (READERS - 1)
+    left: dict[str, str] = {}
+    async with hub_process(*flags) as hub:
+        for number in range(READERS):
+            for message in await look(hub, f"reader-{number}", limit="1000"):
+                left[message["id"]] = message["text"]
+    found = {**left, **load.read}
+    assert {message_id: found.get(message_id) for message_id in load.accepted} == load.accepted
 
 
 @pytest.mark.slow
