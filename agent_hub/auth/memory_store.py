@@ -33,8 +33,10 @@ class MemoryStore(CredentialStore):
         *,
         expires_at: float | None = None,
         only_new: bool = False,
+        only_known: bool = False,
     ) -> bool:
-        if only_new and self._entry(kind, key) is not None:
+        is_there = self._entry(kind, key) is not None
+        if (only_new and is_there) or (only_known and not is_there):
             return False
         self._entries[kind, key] = Entry(key, value, expires_at)
         return True

@@ -23,6 +23,13 @@ RETRY_SECONDS = 1.0
 KEYS_AT_ONCE = 500
 IS_THERE = "(expires_at IS NULL OR expires_at > ?)"
 
+INSERT = "INSERT INTO entries VALUES (:kind, :key, :value, :expires_at) ON CONFLICT DO"
+NEW = f"{INSERT} NOTHING"
+ANY = f"{INSERT} UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
+KNOWN = (
+    "UPDATE entries SET value = :value, expires_at = :expires_at WHERE kind = :kind AND key = :key"
+)
+
 T = TypeVar("T")
 
 
@@ -101,23 +108,23 @@ class SqliteStore(CredentialStore):
         *,
         expires_at: float | None = None,
         only_new: bool = False,
+        only_known: bool = False,
     ) -> bool:
-        return await self._on_thread(lambda: self._put(kind, key, value, expires_at, only_new))
+        statement = NEW if only_new else KNOWN if only_known else ANY
+        return await self._on_thread(lambda: self._put(statement, kind, key, value, expires_at))
 
     def _put(
-        self, kind: Kind, key: str, value: bytes, expires_at: float | None, only_new: bool
+        self, statement: str, kind: Kind, key: str, value: bytes, expires_at: float | None
     ) -> bool:
-        conflict = (
-            "DO NOTHING"
-            if only_new
-            else ("DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at")
-        )
+        values: dict[str, object] = {
+            "kind": kind,
+            "key": key,
+            "value": value,
+            "expires_at": expires_at,
+        }
         with _transaction(self._opened):
             self._execute("DELETE FROM entries WHERE expires_at <= ?", (self._now(),))
-            written = self._execute(
-                f"INSERT INTO entries VALUES (?, ?, ?, ?) ON CONFLICT {conflict}",
-                (kind, key, value, expires_at),
-            )
+            written = self._execute(statement, values)
         return written.rowcount > 0
 
     async def delete(self, kind: Kind, key: str) -> bool:
@@ -148,7 +155,9 @@ class SqliteStore(CredentialStore):
             raise BackendUnavailable("the credentials are closed", retry_after=RETRY_SECONDS)
         return self._connection
 
-    def _execute(self, statement: str, values: tuple[object, ...]) -> sqlite3.Cursor:
+    def _execute(
+        self, statement: str, values: tuple[object, ...] | dict[str, object]
+    ) -> sqlite3.Cursor:
         return self._opened.execute(statement, values)
 
     async def _on_thread(self, work: Callable[[], T]) -> T:

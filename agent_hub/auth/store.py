@@ -14,6 +14,13 @@ class Kind(StrEnum):
 
     TOKEN = "token"
     REVOKED = "revoked"
+    SIGNING_KEY = "signing_key"
+    LOGIN_CODE = "login_code"
+    CLIENT = "client"
+    REQUEST = "request"
+    CODE = "code"
+    SESSION = "session"
+    SPENT = "spent"
 
 
 class Entry(Struct, frozen=True):
@@ -57,8 +64,13 @@ class CredentialStore(ABC):
         *,
         expires_at: float | None = None,
         only_new: bool = False,
+        only_known: bool = False,
     ) -> bool:
-        """Write an entry. With `only_new` one that is there stays as it is: False."""
+        """Write an entry. With `only_new` one that is there stays as it is: False.
+
+        With `only_known` one that is not there is not made: False, and what somebody deleted
+        stays so, whoever was about to write it anew.
+        """
 
     @abstractmethod
     async def delete(self, kind: Kind, key: str) -> bool:

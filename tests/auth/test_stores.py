@@ -55,6 +55,19 @@ async def test_an_entry_can_be_put_only_if_it_is_new(
     assert await store.put(Kind.TOKEN, "a", b"two", only_new=True)
 
 
+async def test_an_entry_can_be_put_only_if_it_is_known(
+    store: CredentialStore, clock: ManualClock
+) -> None:
+    assert not await store.put(Kind.TOKEN, "a", b"one", only_known=True)
+    assert await store.get(Kind.TOKEN, "a") is None
+    await store.put(Kind.TOKEN, "a", b"one", expires_at=clock.time() + 10)
+    assert await store.put(Kind.TOKEN, "a", b"two", only_known=True, expires_at=clock.time() + 20)
+    assert await store.entries(Kind.TOKEN) == [Entry("a", b"two", clock.time() + 20)]
+    clock.pass_by(20)
+    assert not await store.put(Kind.TOKEN, "a", b"three", only_known=True)
+    assert await store.get(Kind.TOKEN, "a") is None
+
+
 async def test_of_many_who_delete_one_did(store: CredentialStore) -> None:
     await store.put(Kind.TOKEN, "a", b"")
     deleted = await asyncio.gather(*(store.delete(Kind.TOKEN, "a") for _ in range(5)))
