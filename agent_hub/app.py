@@ -7,12 +7,13 @@ import contextlib
 import errno
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
 
 from aiohttp import web
 
 from agent_hub import __version__
+from agent_hub.auth.store import CredentialStore
 from agent_hub.clock import SystemClock
 from agent_hub.config import Settings
 from agent_hub.core.clock import Clock
@@ -20,6 +21,7 @@ from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import Limits, QueueBackend
 from agent_hub.core.rate_limit import TokenBuckets
+from agent_hub.credentials import credential_store, proofs
 from agent_hub.prometheus import PrometheusMetrics, Share
 from agent_hub.queue_backends.measured import measured
 from agent_hub.queue_backends.memory import MemoryBackend
@@ -27,10 +29,12 @@ from agent_hub.queue_backends.sqlite import SqliteBackend
 from agent_hub.signals import Signals
 from agent_hub.web.attendance import Attendance
 from agent_hub.web.bodies import MAX_BODY_BYTES, Bodies
+from agent_hub.web.callers import Callers
 from agent_hub.web.connection import Runner
 from agent_hub.web.gate import LOCAL_HOSTS, Gate
 from agent_hub.web.keys import CALL
 from agent_hub.web.ops import Operations
+from agent_hub.web.proxies import Proxies
 from agent_hub.web.rest import Rest
 from agent_hub.web.roster import Roster
 from agent_hub.web.routes import add_routes, api_routes, operation_routes
@@ -70,8 +74,9 @@ def create_app(
     clock: Clock | None = None,
     backend: QueueBackend | None = None,
     share: Share | None = None,
+    credentials: CredentialStore | None = None,
 ) -> web.Application:
-    """The whole hub as one aiohttp application. A test hands in its own clock and store.
+    """The whole hub as one aiohttp application. A test hands in its own clock and stores.
 
     `share` is for one of several processes behind one port, whose metrics are told as one.
     """
@@ -79,33 +84,50 @@ def create_app(
     metrics = PrometheusMetrics(version=__version__, share=share)
     backend = backend or _backend(settings, clock, metrics)
     metrics.backend = backend.name
+    if settings.auth:
+        credentials = credentials or credential_store(settings, clock)
+    authentication = None if credentials is None else proofs(settings, credentials, clock)
     hub = Hub(
         backend,
         clock,
         metrics=metrics,
         buckets=TokenBuckets(settings.rate_limit, settings.rate_burst, clock),
         default_ttl=settings.message_ttl,
+        authentication=authentication,
     )
-    hosts = LOCAL_HOSTS if settings.is_loopback else None
-    gate = Gate(hub, metrics, hosts=hosts, origins=settings.cors_origin)
+    callers = Callers(authentication, Proxies(settings.trusted_proxy, settings.forwarded_header))
+    gate = Gate(hub, metrics, callers, hosts=_hosts(settings), origins=settings.cors_origin)
     bodies = Bodies(clock)
     rest = Rest(hub, gate, bodies, Attendance(clock))
-    operations = Operations(hub, lambda accept: metrics.scrape(hub, accept), __version__)
+    operations = Operations(
+        hub,
+        lambda accept: metrics.scrape(hub, accept),
+        __version__,
+        is_guarded=callers.are_asked,
+    )
     roster = Roster(clock, metrics)
     hub.on_presence = roster.announce
     app = web.Application()
     app[HUB] = hub
     app[GATE] = gate
     app[ON_RELOAD] = []
-    routes = api_routes(rest) + operation_routes(operations)
-    add_routes(app, gate, routes, operations, WebSockets(hub, clock, gate, roster))
-    app.cleanup_ctx.append(_lifetime(hub, roster, metrics))
+    routes = api_routes(rest) + operation_routes(operations, open_metrics=settings.metrics_open)
+    sockets = WebSockets(hub, clock, gate, callers, roster)
+    add_routes(app, gate, routes, operations, sockets)
+    app.cleanup_ctx.append(_lifetime(hub, roster, metrics, credentials))
     app.on_shutdown.append(_drain)
-    _mount_mcp(app, hub, clock, gate, bodies)
+    _mount_mcp(app, hub, clock, gate, callers, bodies)
     return app
 
 
-def _mount_mcp(app: web.Application, hub: Hub, clock: Clock, gate: Gate, bodies: Bodies) -> None:
+def _hosts(settings: Settings) -> Collection[str] | None:
+    """The names that a hub for this machine alone answers to; a proxy has others."""
+    return LOCAL_HOSTS if settings.is_loopback and not settings.trusted_proxy else None
+
+
+def _mount_mcp(
+    app: web.Application, hub: Hub, clock: Clock, gate: Gate, callers: Callers, bodies: Bodies
+) -> None:
     updates = Updates(hub, clock)
     mounting = Mounting(
         make_server(hub, clock, updates, __version__),
@@ -114,10 +136,12 @@ def _mount_mcp(app: web.Application, hub: Hub, clock: Clock, gate: Gate, bodies:
         max_body_bytes=MAX_BODY_BYTES,
         read_body=bodies.read,
         request_id=lambda request: request[CALL].request_id,
+        caller=lambda request: gate.caller(request, "mcp"),
+        scheme=callers.scheme,
         on_head=gate.finish,
     )
     for path in PATHS:
-        gate.add(app.router, "POST", path, mounting.post)
+        gate.add(app.router, "POST", path, mounting.post, via="mcp")
     app.cleanup_ctx.append(mounting.lifetime)
     app.on_shutdown.append(updates.close)
 
@@ -133,14 +157,18 @@ def _backend(settings: Settings, clock: Clock, metrics: PrometheusMetrics) -> Qu
 
 
 def _lifetime(
-    hub: Hub, roster: Roster, metrics: PrometheusMetrics
+    hub: Hub, roster: Roster, metrics: PrometheusMetrics, credentials: CredentialStore | None
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(app: web.Application) -> AsyncIterator[None]:
+        if credentials is not None:
+            await credentials.open()
         await hub.start()
         yield
         roster.close()
         await hub.stop()
         metrics.write()
+        if credentials is not None:
+            await credentials.close()
 
     return context
 

@@ -203,8 +203,10 @@ def _serve_flags() -> _Parser:
 
 def _help(field: FieldInfo) -> str:
     default = field.default
-    if default in ((), False):
+    if default in ((), False, ""):
         return f"{field.description}"
+    if isinstance(default, tuple):
+        default = ",".join(default)
     shown = f"{default:g}" if isinstance(default, float) else default
     return f"{field.description} (default: {shown})"
 
@@ -214,7 +216,7 @@ def _kind(name: str, field: FieldInfo) -> dict[str, Any]:
     if field.annotation is bool:
         return {"action": argparse.BooleanOptionalAction}
     if get_origin(field.annotation) is tuple:
-        return {"action": "append", "metavar": "ORIGIN"}
+        return {"action": "append", "metavar": name.rpartition("_")[2].upper()}
     if get_origin(field.annotation) is Literal:
         return {"metavar": "|".join(get_args(field.annotation))}
     return {"metavar": name.rpartition("_")[2].upper()}

@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -55,6 +56,14 @@ REDIS_URL = "REDIS_URL"
 """The older variable that says where the backend named plainly `redis` is."""
 DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
 MAX_WORKERS = 64
+NO_METHOD = "none"
+METHODS = ("token", "jwt", "oauth")
+"""The ways to prove who calls."""
+ALGORITHMS = (
+    "RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA".split()  # noqa: SIM905
+)
+"""Signatures by a private key; one that is shared with the issuer would be a secret too many."""
+WAYS_IN = "use `--auth token` (and make one with `agent-hub token create --agent NAME`)"
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*,]+", re.IGNORECASE)
 
 
@@ -72,6 +81,11 @@ def _split(value: object) -> object:
     if not isinstance(parts, list | tuple):
         return value
     return tuple(item for part in parts for item in str(part).replace(",", " ").split())
+
+
+def _fault(field: str, text: str) -> PydanticCustomError:
+    """Of a rule over several fields, told of the one that is to be changed."""
+    return PydanticCustomError("rule", "{text}", {"field": field, "text": text})
 
 
 class Settings(BaseSettings):
@@ -131,10 +145,40 @@ class Settings(BaseSettings):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)
     ] = Field(default="info", description="least severe level to log")
-    auth: Literal["none"] = Field(default="none", description="how callers prove who they are")
+    auth: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="how callers prove who they are: none (the default on this machine alone),"
+        " or any of token, jwt, oauth, separated by commas",
+    )
     insecure: bool = Field(
         default=False,
         description="listen beyond this machine without authentication, at your own risk",
+    )
+    jwt_issuer: str = Field(default="", description="with jwt: who signs the tokens, as in `iss`")
+    jwt_audience: str = Field(default="", description="with jwt: who they must be for, as in `aud`")
+    jwt_jwks: str = Field(
+        default="", description="with jwt: the issuer's public keys, an https:// address or a file"
+    )
+    jwt_algorithms: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=("RS256", "PS256", "ES256", "EdDSA"),
+        description="with jwt: the signatures that are accepted",
+    )
+    jwt_agent_claim: str = Field(
+        default="agent", description="with jwt: the claim that names the agent, or a list of them"
+    )
+    jwt_scope_claim: str = Field(
+        default="scope", description="with jwt: the claim that names the scopes"
+    )
+    metrics_open: bool = Field(
+        default=False, description="show /metrics also to those who show no credential"
+    )
+    trusted_proxy: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="address or network of a proxy that may say whom it speaks for; repeat it or"
+        " separate with commas",
+    )
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = Field(
+        default="x-forwarded-for", description="the one header in which such a proxy says it"
     )
 
     @property
@@ -164,6 +208,52 @@ class Settings(BaseSettings):
     def redis_url(self) -> str | None:
         """Where Redis is, credentials and all; None for another backend. Never to be shown."""
         return self.backend if _is_redis(self.backend) else None
+
+    @property
+    def credentials_path(self) -> Path:
+        """Where tokens and revocations are: beside the messages, but in a file of their own."""
+        messages = self.sqlite_path or user_state_path("agent-hub", appauthor=False) / DATABASE
+        return messages.with_name(f"{messages.stem}.credentials.db")
+
+    @field_validator("auth")
+    @classmethod
+    def _known_methods(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        methods = tuple(dict.fromkeys(method.lower() for method in methods))
+        for method in methods:
+            if method not in (NO_METHOD, *METHODS):
+                raise ValueError(f"{method!r} is none of {', '.join((NO_METHOD, *METHODS))}")
+        if "oauth" in methods:
+            raise ValueError("oauth is not available yet; use token, or jwt")
+        if NO_METHOD in methods and len(methods) > 1:
+            raise ValueError("none is all or nothing")
+        return () if methods == (NO_METHOD,) else methods
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _known_algorithms(cls, algorithms: tuple[str, ...]) -> tuple[str, ...]:
+        for algorithm in algorithms:
+            if algorithm not in ALGORITHMS:
+                raise ValueError(f"{algorithm!r} is none of {', '.join(ALGORITHMS)}")
+        return algorithms
+
+    @field_validator("jwt_jwks")
+    @classmethod
+    def _keys_not_in_the_clear(cls, where: str) -> str:
+        parts = urlsplit(where)
+        is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if parts.scheme != "https" and "://" in where and not is_local:
+            raise ValueError("the keys must come by https://, or from a file")
+        return where
+
+    @field_validator("trusted_proxy")
+    @classmethod
+    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ValueError(f"{proxy!r} is no address and no network") from None
+        return proxies
 
     @field_validator("host")
     @classmethod
@@ -221,11 +311,28 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _open_only_on_purpose(self) -> Self:
-        if not (self.is_loopback or self.insecure):
-            raise ValueError(
+        if self.auth or self.insecure:
+            return self
+        if not self.is_loopback:
+            raise _fault(
+                "host",
                 f"{self.host} can be reached from other machines and no authentication is"
-                " configured; use `--host 127.0.0.1`, or `--insecure` to take that risk"
+                f" configured; {WAYS_IN}, or `--host 127.0.0.1`, or `--insecure` to take that risk",
             )
+        if self.trusted_proxy:
+            raise _fault(
+                "trusted_proxy",
+                "a proxy lets other machines in and no authentication is configured;"
+                f" {WAYS_IN}, or `--insecure` to take that risk",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _whole_issuer(self) -> Self:
+        needed = ("jwt_issuer", "jwt_audience", "jwt_jwks")
+        missing = [flag_name(name) for name in needed if not getattr(self, name)]
+        if "jwt" in self.auth and missing:
+            raise _fault("auth", f"jwt needs {' and '.join(missing)} too")
         return self
 
     @classmethod
@@ -355,9 +462,8 @@ def _refuse_unknown(variables: Mapping[str, str | None]) -> None:
 def _one_line(
     error: ValidationError, flags: Mapping[str, Any], variables: Mapping[str, str | None]
 ) -> str:
-    # The rule over several fields is about the host, whatever broke it.
     fault = error.errors(include_url=False, include_input=False)[0]
-    field = str(fault["loc"][0]) if fault["loc"] else "host"
+    field = str(fault["loc"][0] if fault["loc"] else fault["ctx"]["field"])
     text = fault["msg"].removeprefix("Value error, ")
     return f"{_origin(field, flags, variables)}: {text[:1].lower()}{text[1:]}"
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
@@ -23,6 +25,7 @@ from agent_hub.core.clock import Clock
 from agent_hub.core.errors import MalformedJson
 from agent_hub.core.principal import Principal
 from agent_hub.wire import strict_json
+from mcp_bridge import scopes
 from mcp_bridge.asgi import Adapter, OnHead
 
 PATHS = ("/mcp", "/mcp/")
@@ -35,7 +38,8 @@ CHECKED_BEFORE = TransportSecuritySettings(enable_dns_rebinding_protection=False
 class Mounting:
     """`may_wait` tells of a JSON-RPC message whether its answer can be long in coming.
 
-    `read_body` reads a request within bounds, `request_id` names it, `on_head` adds headers.
+    `read_body` reads a request within bounds, `request_id` names it, `caller` and `scheme` say
+    who sent it and how, `on_head` adds headers.
     """
 
     def __init__(
@@ -47,11 +51,15 @@ class Mounting:
         max_body_bytes: int,
         read_body: Callable[[web.Request], Awaitable[bytes]],
         request_id: Callable[[web.Request], str],
+        caller: Callable[[web.Request], Principal],
+        scheme: Callable[[web.Request], str],
         on_head: OnHead,
     ) -> None:
         self._may_wait = may_wait
         self._read_body = read_body
         self._request_id = request_id
+        self._caller = caller
+        self._scheme = scheme
         self._on_head = on_head
         self._adapter = Adapter(clock, on_head)
         self._streaming, self._answering = (
@@ -66,19 +74,24 @@ class Mounting:
         )
 
     async def post(self, request: web.Request) -> web.StreamResponse:
-        """One JSON-RPC message of a client, of any revision."""
+        """One JSON-RPC message of a client, of any revision. Raises InsufficientScope."""
         body = await self._read_body(request)
         try:
             strict_json.check(body)
         except MalformedJson as refusal:
             return self._parse_error(request, refusal)
-        manager = self._streaming if self._may_wait(msgspec.json.decode(body)) else self._answering
+        message = msgspec.json.decode(body)
+        caller = self._caller(request)
+        scopes.must_have(caller, message)
+        manager = self._streaming if self._may_wait(message) else self._answering
         return await self._adapter.serve(
             request,
             body,
             manager.asgi_app,
-            caller=Principal("mcp", request.remote or ""),
+            caller=caller,
             request_id=self._request_id(request),
+            scheme=self._scheme(request),
+            **_user(caller),
         )
 
     def _parse_error(self, request: web.Request, refusal: MalformedJson) -> web.Response:
@@ -111,3 +124,16 @@ class Mounting:
             ready.set()
             await stop.wait()
         await self._adapter.finish()
+
+
+def _user(caller: Principal) -> dict[str, Any]:
+    """The caller as the SDK looks for it, which compares who began something with who goes on.
+
+    Its token is a name here: nothing behind this needs the credential itself.
+    """
+    if caller.is_anyone:
+        return {}
+    token = AccessToken(
+        token=caller.credential, client_id=caller.subject, scopes=sorted(caller.scopes)
+    )
+    return {"user": AuthenticatedUser(token)}

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import ClientSession, ClientTimeout, web
 
 from agent_hub.app import HUB, create_app, make_runner
+from agent_hub.auth.store import CredentialStore
 from agent_hub.config import Settings
 from agent_hub.core.clock import Clock
 from agent_hub.core.hub import Hub
@@ -52,11 +53,14 @@ async def running_hub(
     clock: Clock | None = None,
     backend: QueueBackend | None = None,
     share: Share | None = None,
+    credentials: CredentialStore | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningHub]:
     """A hub with these settings, served as `python server.py` serves it, rate limit off."""
     settings = {"rate_limit": 0, "port": 0, **settings}
-    app = create_app(Settings(**settings), clock=clock, backend=backend, share=share)
+    app = create_app(
+        Settings(**settings), clock=clock, backend=backend, share=share, credentials=credentials
+    )
     runner = make_runner(app)
     await runner.setup()
     try:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, IPv6Network, ip_address
-
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import RateLimited
+from agent_hub.core.network import network_of
 from agent_hub.core.rate_limit import TokenBuckets
 
 FAILURES_AT_ONCE = 20
@@ -39,15 +38,3 @@ class Attempts:
             if len(self._buckets) >= MAX_ADDRESSES:
                 return THE_REST
         return network_of(peer)
-
-
-def network_of(peer: str) -> str:
-    """Whose address it is: its own for IPv4, the /64 for IPv6."""
-    try:
-        address = ip_address(peer.partition("%")[0])
-    except ValueError:
-        return peer
-    if isinstance(address, IPv6Address):
-        mapped = address.ipv4_mapped
-        return str(mapped or IPv6Network((address, 64), strict=False))
-    return str(address)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
 from agent_hub.core.errors import (
     BodyTooLarge,
     HubError,
+    InsufficientScope,
     Invalid,
     MethodNotAllowed,
     NotFound,
@@ -15,6 +18,10 @@ from agent_hub.core.errors import (
 from agent_hub.web.limits import retry_header
 from agent_hub.web.reply import PROBLEM_JSON, Reply
 from agent_hub.wire import problems
+
+REALM = "agent-hub"
+
+_UNSAYABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
 
 def problem_reply(error: HubError, request_id: str, *, status: int | None = None) -> Reply:
@@ -30,9 +37,32 @@ def problem_reply(error: HubError, request_id: str, *, status: int | None = None
         reply.add(name, value)
     if isinstance(error, MethodNotAllowed):
         reply.add("Allow", ", ".join(error.allowed))
-    if isinstance(error, Unauthenticated):
-        reply.add("WWW-Authenticate", "Bearer")
+    asked = challenge(error)
+    if asked is not None:
+        reply.add("WWW-Authenticate", asked)
     return reply
+
+
+def challenge(error: HubError) -> str | None:
+    """What a client must show to be let in (RFC 6750, 3); None for another refusal.
+
+    Who showed nothing is told of no error.
+    """
+    if isinstance(error, Unauthenticated):
+        if error.is_missing:
+            return f'Bearer realm="{REALM}"'
+        return f'Bearer realm="{REALM}", error="invalid_token", error_description="{_said(error)}"'
+    if isinstance(error, InsufficientScope):
+        return (
+            f'Bearer realm="{REALM}", error="insufficient_scope", scope="{error.scopes[0]}",'
+            f' error_description="{_said(error)}"'
+        )
+    return None
+
+
+def _said(error: HubError) -> str:
+    """Of the characters that the header takes: ASCII without quotes and backslashes."""
+    return _UNSAYABLE.sub("'", error.detail)
 
 
 def from_aiohttp(error: web.HTTPException, request: web.Request) -> HubError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable, Collection
+from enum import Enum
 from itertools import count
 from secrets import token_hex
 from time import perf_counter
@@ -21,6 +22,8 @@ from agent_hub.core.errors import (
 )
 from agent_hub.core.hub import Hub
 from agent_hub.core.metrics import Metrics
+from agent_hub.core.principal import Principal
+from agent_hub.web.callers import Callers
 from agent_hub.web.errors import from_aiohttp, problem_reply
 from agent_hub.web.keys import CALL, Call
 from agent_hub.web.limits import Headers, add_quota
@@ -37,7 +40,9 @@ CORS_HEADERS = (
     "Content-Type, Idempotency-Key, X-Request-Id, traceparent, Authorization, "
     "Mcp-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name, Last-Event-ID"
 )
-CORS_EXPOSED = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, Idempotency-Replayed"
+CORS_EXPOSED = (
+    "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, Idempotency-Replayed, WWW-Authenticate"
+)
 CORS_SECONDS = "600"
 REMEMBERED_HOSTS = 100
 SWITCHED = 101
@@ -55,6 +60,17 @@ _PORT = re.compile(r":\d{1,5}$")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class Access(Enum):
+    """What a route asks for, on a hub that asks for credentials at all.
+
+    A route that is put on the router without a word needs one.
+    """
+
+    CREDENTIAL = "a good credential"
+    OPTIONAL = "nothing, but what is shown must be good"
+    OPEN = "nothing"
+
+
 class ClientGone(Exception):
     """The client hung up while the hub was waiting for it; there is nobody to answer."""
 
@@ -63,19 +79,21 @@ class Gate:
     """Checks Host, Origin and content type, maps errors, names and counts each request.
 
     `hosts` are the names this hub answers to, without port; None means any. `origins` are the
-    foreign web origins that may call.
+    foreign web origins that may call. `callers` knows who sent a request.
     """
 
     def __init__(
         self,
         hub: Hub,
         metrics: Metrics,
+        callers: Callers,
         *,
         hosts: Collection[str] | None = LOCAL_HOSTS,
         origins: Collection[str] = (),
     ) -> None:
         self._hub = hub
         self._metrics = metrics
+        self._callers = callers
         self._hosts = None if hosts is None else frozenset(hosts)
         self._origins = frozenset(origins)
         self._outgoing = Outgoing()
@@ -116,16 +134,42 @@ class Gate:
 
         return gated
 
-    def add(self, router: web.UrlDispatcher, method: str, path: str, handler: Handler) -> None:
+    def add(
+        self,
+        router: web.UrlDispatcher,
+        method: str,
+        path: str,
+        handler: Handler,
+        *,
+        access: Access = Access.CREDENTIAL,
+        via: str = "rest",
+    ) -> None:
         """Put a handler on the router, so that it answers nobody who did not pass this gate.
 
-        A path without parameters is also called past the router.
+        `via` is the door that it belongs to. A path without parameters is also called past the
+        router.
         """
+        if self._callers.are_asked and access is not Access.OPEN:
+            handler = self._identified(handler, via, needed=access is Access.CREDENTIAL)
         router.add_route(method, path, self._only_gated(handler))
         if method == "GET":
             router.add_route("HEAD", path, self._only_gated(handler))
         if "{" not in path:
             self._exact[method, path] = handler
+
+    def _identified(self, handler: Handler, via: str, *, needed: bool) -> Handler:
+        """This handler, for those who show a good credential; `needed`: for nobody else."""
+
+        async def identified(request: web.Request) -> web.StreamResponse:
+            if needed or self._callers.shows_credential(request):
+                request[CALL].caller = await self._callers.identify(request, via)
+            return await handler(request)
+
+        return identified
+
+    def caller(self, request: web.Request, via: str) -> Principal:
+        """Who sent a request that came this far."""
+        return request[CALL].caller or self._callers.anyone(request, via)
 
     def _only_gated(self, handler: Handler) -> Handler:
         """The gate is where the server is made; an application served otherwise has it here."""
@@ -196,7 +240,8 @@ class Gate:
             self._welcome_hosts.add(host)
 
     def _is_allowed(self, origin: str, request: web.Request, host: str) -> bool:
-        return origin in self._origins or origin == f"{request.scheme}://{host}".lower()
+        own = f"{self._callers.scheme(request)}://{host}"
+        return origin in self._origins or origin == own.lower()
 
     def _is_preflight(self, request: web.Request) -> bool:
         return (

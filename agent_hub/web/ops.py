@@ -12,7 +12,9 @@ from msgspec import Meta, Struct
 
 from agent_hub.core.errors import BackendUnavailable, Draining
 from agent_hub.core.hub import Hub
+from agent_hub.core.principal import Scope
 from agent_hub.web.bodies import query
+from agent_hub.web.keys import CALL
 from agent_hub.web.reply import Reply
 
 encode = msgspec.json.Encoder().encode
@@ -27,14 +29,17 @@ Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 
 
 class HealthAnswer(Struct):
-    """`durability` says what an accepted message survives."""
+    """`durability` says what an accepted message survives.
+
+    A hub that asks for credentials tells those who show none its status alone.
+    """
 
     status: Annotated[str, Meta(extra_json_schema={"enum": ["ok", "draining"]})]
-    version: str
-    backend: str
-    durability: str
-    agents: int
-    uptime_seconds: float
+    version: str | msgspec.UnsetType = msgspec.UNSET
+    backend: str | msgspec.UnsetType = msgspec.UNSET
+    durability: str | msgspec.UnsetType = msgspec.UNSET
+    agents: int | msgspec.UnsetType = msgspec.UNSET
+    uptime_seconds: float | msgspec.UnsetType = msgspec.UNSET
 
 
 class Check(Struct):
@@ -58,18 +63,25 @@ class ReadyQuery(Struct):
 
 
 class Operations:
-    """The handlers of /health, /livez, /readyz, /metrics and the hub's own page."""
+    """The handlers of /health, /livez, /readyz, /metrics and the hub's own page.
 
-    def __init__(self, hub: Hub, scrape: Scrape, version: str) -> None:
+    `is_guarded`: this hub asks for credentials, and tells little to those who show none.
+    """
+
+    def __init__(self, hub: Hub, scrape: Scrape, version: str, *, is_guarded: bool = False) -> None:
         self._hub = hub
+        self._is_guarded = is_guarded
         self._scrape = scrape
         self.version = version
         self._page = files("agent_hub.web").joinpath("index.html").read_bytes()
 
     async def health(self, request: web.Request) -> Reply:
         """What this hub is and how it is."""
+        status = "draining" if self._hub.is_draining else "ok"
+        if self._is_guarded and request[CALL].caller is None:
+            return Reply(200, encode(HealthAnswer(status)))
         answer = HealthAnswer(
-            status="draining" if self._hub.is_draining else "ok",
+            status=status,
             version=self.version,
             backend=self._hub.backend_name,
             durability=self._hub.durability,
@@ -103,6 +115,9 @@ class Operations:
 
     async def metrics(self, request: web.Request) -> Reply:
         """Prometheus text, or OpenMetrics when asked for."""
+        caller = request[CALL].caller
+        if caller is not None:
+            caller.must_have(Scope.ADMIN)
         text, content_type = await self._scrape(request.headers.get("Accept", ""))
         return Reply(200, text, content_type)
 

@@ -69,7 +69,7 @@ class Rest:
         self._attendance = attendance
 
     def _caller(self, request: web.Request) -> Principal:
-        return Principal("rest", request.remote or "")
+        return self._gate.caller(request, "rest")
 
     # --- agents ---------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler
 from msgspec import Struct
 
 from agent_hub.core.errors import HubError
+from agent_hub.web.gate import Access
 from agent_hub.web.reply import JSON
 
 
@@ -15,7 +16,8 @@ class Route(Struct, kw_only=True):
     """What the router needs of a call, and what its users need to know.
 
     `answers` are the successful ones: status and type, None for an empty body. `refusals` are
-    those of this very call, beside what every call may answer.
+    those of this very call, beside what every call may answer. `access` is what a hub that asks
+    for credentials asks for here.
     """
 
     method: str
@@ -29,3 +31,4 @@ class Route(Struct, kw_only=True):
     answers: dict[int, Any]
     media_types: tuple[str, ...] = (JSON,)
     refusals: tuple[type[HubError], ...] = ()
+    access: Access = Access.CREDENTIAL

@@ -17,7 +17,7 @@ from agent_hub.core.errors import (
     TooManyWaits,
     WaitForSelf,
 )
-from agent_hub.web.gate import Gate
+from agent_hub.web.gate import Access, Gate
 from agent_hub.web.openapi import Document, describe
 from agent_hub.web.ops import HealthAnswer, Operations, ReadyAnswer, ReadyQuery
 from agent_hub.web.reference import Reference
@@ -146,8 +146,8 @@ def api_routes(rest: Rest) -> list[Route]:
     ]
 
 
-def operation_routes(operations: Operations) -> list[Route]:
-    """The calls for those who run the hub."""
+def operation_routes(operations: Operations, *, open_metrics: bool = False) -> list[Route]:
+    """The calls for those who run the hub; `open_metrics`: whoever comes may count."""
     health = {200: HealthAnswer}
     return [
         Route(
@@ -156,6 +156,7 @@ def operation_routes(operations: Operations) -> list[Route]:
             handler=operations.health,
             tag="operations",
             summary="What this hub is and how it is",
+            access=Access.OPTIONAL,
             answers=health,
         ),
         Route(
@@ -164,6 +165,7 @@ def operation_routes(operations: Operations) -> list[Route]:
             handler=operations.health,
             tag="operations",
             summary="The same as /health",
+            access=Access.OPTIONAL,
             answers=health,
         ),
         Route(
@@ -172,6 +174,7 @@ def operation_routes(operations: Operations) -> list[Route]:
             handler=operations.livez,
             tag="operations",
             summary="The process answers",
+            access=Access.OPEN,
             answers={200: ReadyAnswer},
         ),
         Route(
@@ -180,6 +183,7 @@ def operation_routes(operations: Operations) -> list[Route]:
             handler=operations.readyz,
             tag="operations",
             summary="Whether a send would be accepted now",
+            access=Access.OPEN,
             query=ReadyQuery,
             answers={200: ReadyAnswer, 503: ReadyAnswer},
         ),
@@ -189,6 +193,7 @@ def operation_routes(operations: Operations) -> list[Route]:
             handler=operations.metrics,
             tag="operations",
             summary="Prometheus text, or OpenMetrics when asked for",
+            access=Access.OPEN if open_metrics else Access.CREDENTIAL,
             answers={200: str},
             media_types=("text/plain", "application/openmetrics-text"),
         ),
@@ -205,8 +210,14 @@ def add_routes(
     """Put everything on the router."""
     document = describe(documented, operations.version)
     for route in documented:
-        gate.add(app.router, route.method, route.path, route.handler)
-    gate.add(app.router, "GET", f"{API}/openapi.json", Document(document).show)
-    gate.add(app.router, "GET", "/docs", Reference(document).show)
-    gate.add(app.router, "GET", "/", operations.page)
-    gate.add(app.router, "GET", "/ws/{agent_id}", websockets.open)
+        gate.add(app.router, route.method, route.path, route.handler, access=route.access)
+    pages = {
+        f"{API}/openapi.json": Document(document).show,
+        "/docs": Reference(document).show,
+        "/": operations.page,
+    }
+    for path, show in pages.items():
+        gate.add(app.router, "GET", path, show, access=Access.OPEN)
+    # A browser cannot set the header: without one, the socket's first frame has to tell.
+    socket = "/ws/{agent_id}"
+    gate.add(app.router, "GET", socket, websockets.open, access=Access.OPTIONAL, via="websocket")

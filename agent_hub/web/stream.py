@@ -21,6 +21,7 @@ from agent_hub.core.errors import (
     Invalid,
     MalformedJson,
     RateLimited,
+    Unauthenticated,
 )
 from agent_hub.core.hub import Hub
 from agent_hub.core.message import Cursor, Delivery, Draft
@@ -137,6 +138,9 @@ class Stream:
                 await self._response.send_frame(frame, WSMsgType.TEXT)
 
     async def _say_goodbye(self) -> None:
+        if self._subscription.has_lost_credential:
+            await self.close(CloseCode.BAD_CREDENTIAL, "the credential expired or was revoked")
+            return
         if self._subscription.dismissed:
             await self.close(CloseCode.REPLACED, "the agent is registered no more")
             return
@@ -223,6 +227,8 @@ class Stream:
             await self._refuse(Internal("the hub failed; its log knows more"), text)
 
     async def _obey(self, frame: ClientFrame) -> None:
+        if frame.type == "auth":
+            return  # shown already, or not asked for
         if frame.type == "heartbeat":
             await self._hub.heartbeat(self._caller, self.agent_id, frame.status)
         elif frame.type in ("hub.ack", "hub.release"):
@@ -271,6 +277,8 @@ class Stream:
             await self._close_slow()
         except ConnectionError:
             self._hang_up()
+        except Unauthenticated:
+            return  # the stream ends for the same reason
         except HubError as error:
             await self._fail(error.code)
         except Exception:

@@ -38,6 +38,8 @@ class ClientFrame(Struct, forbid_unknown_fields=True, kw_only=True):
     ref: Raw | UnsetType = UNSET
     # heartbeat
     status: str | None = None
+    # auth
+    token: str | UnsetType = UNSET
     # hub.ack, hub.release
     ids: list[str] = []
     # a draft
@@ -74,6 +76,12 @@ class ClientFrame(Struct, forbid_unknown_fields=True, kw_only=True):
             ttl=self.ttl,
         )
         return draft_of(body, idempotency_key=self.idempotency_key, traceparent=self.traceparent)
+
+
+class CredentialFrame(Struct, forbid_unknown_fields=True, tag="auth", tag_field="type"):
+    """The first frame of a client that cannot set a header."""
+
+    token: str
 
 
 class Welcome(Struct, kw_only=True, tag="hub.welcome", tag_field="type"):
@@ -221,4 +229,6 @@ def ref_of(text: bytes) -> Raw | UnsetType:
 
 _decode_referring = msgspec.json.Decoder(_Referring).decode
 decode_frame = msgspec.json.Decoder(ClientFrame)
+decode_credential = msgspec.json.Decoder(CredentialFrame)
+NO_REF = UNSET
 encode = msgspec.json.Encoder().encode

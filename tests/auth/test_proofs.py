@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from agent_hub.auth.attempts import FAILURES_AT_ONCE, MAX_ADDRESSES, Attempts, network_of
+from agent_hub.auth.attempts import FAILURES_AT_ONCE, MAX_ADDRESSES, Attempts
 from agent_hub.auth.proofs import MAX_CREDENTIAL_CHARACTERS, REMEMBERED_SECONDS, Proofs
 from agent_hub.auth.revocations import Revocations
 from agent_hub.auth.store import CredentialStore
 from agent_hub.auth.tokens import Tokens
 from agent_hub.core.errors import RateLimited, Unauthenticated
+from agent_hub.core.network import network_of
 from agent_hub.core.principal import Principal
 from tests.clock import ManualClock
 

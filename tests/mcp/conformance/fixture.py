@@ -27,6 +27,7 @@ from mcp_types import (
 )
 
 from agent_hub.clock import SystemClock
+from agent_hub.core.principal import Principal
 from mcp_bridge.mounting import PATHS, Mounting
 
 IMAGE = (
@@ -216,6 +217,8 @@ def make_app() -> web.Application:
         max_body_bytes=1024 * 1024,
         read_body=lambda request: request.read(),
         request_id=lambda request: "",
+        caller=lambda request: Principal("mcp"),
+        scheme=lambda request: request.scheme,
         on_head=lambda request, headers: None,
     )
     app = web.Application()
