@@ -8,7 +8,7 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from agent_hub import __version__, logs, settings_shown
+from agent_hub import __version__, credential_flags, logs, settings_shown
 from agent_hub.config import Settings, SettingsError, flag_name, load
 from agent_hub.queue_backends.lock import FileLock, in_use
 from agent_hub.workers import Supervisor, Worker
@@ -19,7 +19,7 @@ PROGRAM = "agent-hub"
 USAGE_ERROR = 2
 MCP_URL = "http://127.0.0.1:8080/mcp"
 # Whatever else comes first belongs to `serve`, the command that may be left out.
-TOP_LEVEL = ("serve", "stdio", "config", "-h", "--help", "--version")
+TOP_LEVEL = ("serve", "stdio", "config", *credential_flags.COMMANDS, "-h", "--help", "--version")
 EPILOG = (
     "Each flag is also a variable, in the environment or in .env: --message-ttl is"
     " AGENT_HUB_MESSAGE_TTL. A flag wins over the environment, the environment over .env."
@@ -38,6 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] not in TOP_LEVEL:
         arguments.insert(0, "serve")
     flags = vars(_parser().parse_args(arguments))
+    if flags["command"] in credential_flags.COMMANDS:
+        from agent_hub.credential_commands import run
+
+        return run(flags)
     command = flags.pop("command")
     if command == "stdio":
         return stdio(flags["url"])
@@ -51,7 +55,7 @@ def serve(flags: dict[str, Any]) -> int:
     settings = _settings(flags)
     if settings is None:
         return USAGE_ERROR
-    if settings.insecure:
+    if settings.insecure and not settings.auth:
         _warn_of_open_door(settings)
     if settings.sqlite_path is not None and FileLock(settings.sqlite_path).is_held_elsewhere:
         log.critical("cannot start: %s", in_use(settings.sqlite_path))
@@ -188,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     bridge.add_argument(
         "--url", default=MCP_URL, help="the hub's MCP address (default: %(default)s)"
     )
+    credential_flags.add_to(commands)
     return parser
 
 

@@ -1,0 +1,137 @@
+"""`agent-hub token` and `agent-hub secret`: what the one who runs the hub gives out and keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from agent_hub.auth import sealed
+from agent_hub.auth.revocations import Revocations
+from agent_hub.auth.store import CredentialStore
+from agent_hub.auth.tokens import PREFIX, Token, Tokens
+from agent_hub.clock import SystemClock
+from agent_hub.config import SettingsError, load
+from agent_hub.core.errors import HubError, Invalid
+from agent_hub.core.principal import ORDINARY
+from agent_hub.credential_flags import KEY_VARIABLE
+from agent_hub.credentials import credential_store
+
+PROGRAM = "agent-hub"
+FAILED = 1
+USAGE_ERROR = 2
+
+Flags = Mapping[str, Any]
+
+
+def run(flags: Flags) -> int:
+    """Do what the command line says; the exit code."""
+    try:
+        if flags["command"] == "secret":
+            return _SECRET[flags["action"]]()
+        return asyncio.run(_with_store(flags, _TOKEN[flags["action"]]))
+    except (SettingsError, Invalid, sealed.NotOpened) as error:
+        return _say(str(error), USAGE_ERROR)
+    except HubError as error:
+        return _say(error.detail, FAILED)
+
+
+def _say(text: str, code: int) -> int:
+    print(f"{PROGRAM}: {text}", file=sys.stderr)
+    return code
+
+
+async def _with_store(flags: Flags, act: Callable[[Flags, CredentialStore], Awaitable[int]]) -> int:
+    settings = load({"backend": flags["backend"]} if flags.get("backend") else {})
+    store = credential_store(settings, SystemClock())
+    await store.open()
+    try:
+        return await act(flags, store)
+    finally:
+        await store.close()
+
+
+# --- tokens ---------------------------------------------------------------------------------
+
+
+async def _create(flags: Flags, store: CredentialStore) -> int:
+    """The token alone on stdout, so that a script can take it; it is never shown again."""
+    text, token = await _tokens(store).create(
+        flags["agent"],
+        name=flags["name"],
+        scopes=flags["scope"] or None,
+        lifetime=flags["expires"],
+    )
+    until = "for ever" if token.expires_at is None else f"until {_moment(token.expires_at)}"
+    print(text)
+    return _say(f"{PREFIX}{token.id} of {token.name} is good {until}, and is shown only now", 0)
+
+
+async def _list(flags: Flags, store: CredentialStore) -> int:
+    rows: list[tuple[str, ...]] = [("id", "name", "agents", "scopes", "created", "expires")]
+    rows += [_row(token) for token in await _tokens(store).known()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    return 0
+
+
+def _row(token: Token) -> tuple[str, ...]:
+    expires = "never" if token.expires_at is None else _moment(token.expires_at)
+    if token.expires_at is not None and token.expires_at <= SystemClock().time():
+        expires += " (expired)"
+    ordinary = set(token.scopes) == ORDINARY
+    scopes = "all but admin" if ordinary else ",".join(token.scopes)
+    agents = ",".join(token.agents) or "none"
+    return f"{PREFIX}{token.id}", token.name, agents, scopes, _moment(token.created_at), expires
+
+
+def _moment(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+async def _revoke(flags: Flags, store: CredentialStore) -> int:
+    if flags["jti"] is not None:
+        await Revocations(store).revoke(flags["jti"])
+        return _say("the JWT of that name is good no more, on every node within 5 s", 0)
+    if not await _tokens(store).revoke(flags["token"]):
+        return _say("there is no such token", FAILED)
+    return _say("the token is good no more, on every node within 5 s", 0)
+
+
+def _tokens(store: CredentialStore) -> Tokens:
+    return Tokens(store, SystemClock().time)
+
+
+_TOKEN: dict[str, Callable[[Flags, CredentialStore], Awaitable[int]]] = {
+    "create": _create,
+    "list": _list,
+    "revoke": _revoke,
+}
+
+# --- secrets --------------------------------------------------------------------------------
+
+
+def _key() -> int:
+    print(sealed.new_key())
+    return 0
+
+
+def _encrypt() -> int:
+    key = os.environ.get(KEY_VARIABLE)
+    if not key:
+        return _say(f"{KEY_VARIABLE} must hold a key; make one with `agent-hub secret key`", FAILED)
+    if sys.stdin.isatty():
+        secret = getpass.getpass("the secret: ")
+    else:
+        secret = sys.stdin.read().removesuffix("\n")
+    print(sealed.seal(secret, key))
+    return 0
+
+
+_SECRET: dict[str, Callable[[], int]] = {"key": _key, "encrypt": _encrypt}
