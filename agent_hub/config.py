@@ -32,6 +32,8 @@ from pydantic_settings import (
 PREFIX = "AGENT_HUB_"
 ENV_FILE = ".env"
 IN_A_FILE = "_FILE"
+FOR_CLIENTS = ("TOKEN",)
+"""What the hub's clients read: it may stand where a hub starts."""
 """What ends the name of a variable that says in which file a secret stands."""
 DAY = 86_400.0
 
@@ -450,7 +452,7 @@ def _variable_name(field: str) -> str:
 
 def _refuse_unknown(variables: Mapping[str, str | None]) -> None:
     known = [field.upper() for field in Settings.model_fields]
-    known += [field.upper() + IN_A_FILE for field in secret_fields()]
+    known += [field.upper() + IN_A_FILE for field in secret_fields()] + list(FOR_CLIENTS)
     for name in sorted(variables):
         bare = name.removeprefix(PREFIX)
         if bare != name and bare not in known:
