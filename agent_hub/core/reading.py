@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from msgspec import Struct
@@ -81,6 +82,7 @@ class Reading:
         registry: Registry,
         owed: Owed,
         streams: Streams,
+        on_delivered: Callable[[str, Sequence[Delivery]], None],
         on_ack: Callable[[str, Sequence[Acked]], None],
     ) -> None:
         self._backend = backend
@@ -92,6 +94,7 @@ class Reading:
         self._registry = registry
         self._owed = owed
         self._streams = streams
+        self._on_delivered = on_delivered
         self._on_ack = on_ack
 
     async def look(
@@ -173,12 +176,6 @@ class Reading:
         self._admission.take(agent_id)
         await self._registry.sign_of_life(agent_id)
 
-        def count_delivered(deliveries: Sequence[Delivery]) -> None:
-            now = self._clock.time()
-            for delivery in deliveries:
-                age = now - delivery.message.accepted_at
-                self._metrics.delivered(caller.via, delivery.attempt > 1, age)
-
         return Taking(
             self._backend,
             agent_id,
@@ -186,7 +183,7 @@ class Reading:
             max_bytes=max_bytes,
             seconds=lease,
             until_found=lambda read: self._when_there_is(caller, agent_id, wait, read),
-            on_delivered=count_delivered,
+            on_delivered=partial(self._on_delivered, caller.via),
             on_ack=self._on_ack,
             owed=self._owed,
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from agent_hub.core import trail
 from agent_hub.core.admission import Admission
 from agent_hub.core.agent import Status
 from agent_hub.core.asking import Asking, Question
@@ -97,6 +98,7 @@ class Sending:
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
             raise
+        trail.accepted(caller.via, draft, receipt.message_id)
         return self._sent(caller, receipt, draft.to)
 
     async def ask(self, caller: Principal, draft: Draft, timeout: float) -> tuple[Sent, Question]:
@@ -115,6 +117,7 @@ class Sending:
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
             raise
+        trail.accepted(caller.via, draft, question.question_id)
         return self._sent(caller, question.receipt, draft.to), question
 
     async def _check(self, caller: Principal, draft: Draft) -> None:
@@ -150,6 +153,7 @@ class Sending:
         await self._registry.sign_of_life(draft.sender)
         submission = replace(self._submission(caller, draft), broadcast=True)
         replayed = await self._claim(submission)
+        trail.accepted(caller.via, draft, submission.message_id)
         result = Broadcast(
             message_id=submission.message_id,
             expires_at=0.0,
