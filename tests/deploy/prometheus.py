@@ -19,6 +19,9 @@ from tests.mcp.registries import free_port
 PATIENCE = 60.0
 BETWEEN_LOOKS = 0.05
 
+LEAST_FOR = 3_000
+"""Milliseconds."""
+
 DURATION = re.compile(r"(?<=\[)(\d+)([sm])(?=\])|(?<=offset )(\d+)([sm])\b")
 SECONDS = {"s": 1, "m": 60}
 
@@ -71,6 +74,9 @@ class Prometheus:
     async def firing(self) -> set[str]:
         return {alert["labels"]["alertname"] for alert in await self.alerts()}
 
+    async def is_quiet(self) -> bool:
+        return not await self.firing()
+
     async def scraped(self) -> None:
         """Until a scrape is over that began after this call."""
         before = await self.value("vector(time())")
@@ -91,7 +97,11 @@ async def until(happened: Callable[[], Awaitable[object]], seconds: float = PATI
 
 
 def hurried_rules(path: Path, by: int, thresholds: dict[str, str]) -> dict[str, Any]:
-    """The alert rules with every duration divided; `thresholds` are times that are numbers."""
+    """The alert rules with every duration divided; `thresholds` are times that are numbers.
+
+    How long a condition must last is not divided below `LEAST_FOR`: a busy machine is late with a
+    scrape by as much as ever.
+    """
     (document,) = files.documents(path)
     for group in document["groups"]:
         for rule in group["rules"]:
@@ -99,7 +109,7 @@ def hurried_rules(path: Path, by: int, thresholds: dict[str, str]) -> dict[str, 
             for before, after in thresholds.items():
                 rule["expr"] = rule["expr"].replace(before, after)
             if "for" in rule:
-                rule["for"] = f"{_seconds(rule['for']) * 1000 // by}ms"
+                rule["for"] = f"{max(_seconds(rule['for']) * 1000 // by, LEAST_FOR)}ms"
     assert isinstance(document, dict)
     return document
 

@@ -1,23 +1,23 @@
 """Each alert's condition, brought about on a running hub; Prometheus's hours pass in seconds.
 
-Every duration of the rules is divided by `FASTER`: a window of five minutes is one of two and a
-half seconds, over scrapes that come faster too. promtool tests the rules at their real pace.
+Every duration of the rules is divided by `FASTER`: a window of five minutes is one of five seconds,
+over scrapes that come faster too. promtool tests the rules at their real pace.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from agent_hub.clock import SystemClock
 from agent_hub.queue_backends.sqlite import SqliteBackend
 from tests.backends.sqlite_files import page_limit
 from tests.deploy import files
@@ -28,7 +28,7 @@ from tests.web.caller import MESSAGES, RECEIVE
 
 pytestmark = pytest.mark.slow
 
-FASTER = 120
+FASTER = 60
 HOUR = 3600 / FASTER
 THRESHOLDS = {"> 240": f"> {240 / FASTER:g}"}
 """Ages are numbers in the rules, and are divided too."""
@@ -36,28 +36,28 @@ LATE = 1.5
 """Seconds for which the event loop, or a write to the disk, is held up."""
 
 
-class Disk(sqlite3.Connection):
-    """A connection whose writes take their time when they are told to."""
-
-    drag = 0.0
-    never = threading.Event()
-
-    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-        if sql.startswith("INSERT"):
-            self.never.wait(self.drag)
-        return super().execute(sql, *parameters)
-
-
 class Watched:
-    """A hub, its store, and the Prometheus that watches it."""
+    """A hub, its file, and the Prometheus that watches it."""
 
-    def __init__(
-        self, hub: RunningHub, store: SqliteBackend, disk: type[Disk], watching: Prometheus
-    ) -> None:
+    def __init__(self, hub: RunningHub, path: Path, watching: Prometheus) -> None:
         self.hub = hub
-        self.store = store
-        self.disk = disk
+        self.path = path
         self.watching = watching
+
+    def limit(self, pages: int) -> int:
+        """How large the file may become, in pages; the limit before."""
+        return page_limit(cast(SqliteBackend, self.hub.hub._backend), pages)
+
+    async def hold(self, seconds: float) -> None:
+        """Nobody else may write to the file for so long."""
+
+        def held() -> None:
+            with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                threading.Event().wait(seconds)
+                connection.execute("ROLLBACK")
+
+        await asyncio.to_thread(held)
 
     async def fires(
         self, alert: str, meanwhile: Callable[[], Awaitable[object]] | None = None
@@ -80,23 +80,19 @@ class Watched:
 
 
 @pytest.fixture
-async def watched(server: Path, tmp_path: Path) -> AsyncIterator[Watched]:
-    async with watched_hub(server, tmp_path) as watched:
-        yield watched
-
-
-@asynccontextmanager
-async def watched_hub(server: Path, folder: Path) -> AsyncIterator[Watched]:
-    disk = type("Disk", (Disk,), {})
-    connect = partial(sqlite3.connect, factory=disk)
-    store = SqliteBackend(folder / "hub.db", SystemClock(), connect=connect)
+async def watched(
+    server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Watched]:
+    path = tmp_path / "hub.db"
+    monkeypatch.setenv("AGENT_HUB_BACKEND", f"sqlite:///{path}")
     rules = hurried_rules(files.ALERTS, FASTER, THRESHOLDS)
-    async with running_hub(backend=store, clock=SystemClock()) as hub:
+    async with running_hub() as hub:
         address = hub.url.removeprefix("http://")
-        place = folder / "prometheus"
-        async with prometheus(server, place, address, every="250ms", rules=rules) as watching:
+        place = tmp_path / "prometheus"
+        async with prometheus(server, place, address, rules=rules) as watching:
             await watching.scraped()
-            yield Watched(hub, store, disk, watching)
+            await until(watching.is_quiet)  # before its first scrape it missed the hub
+            yield Watched(hub, path, watching)
 
 
 async def conversation(hub: RunningHub) -> None:
@@ -158,15 +154,23 @@ async def test_a_late_event_loop_is_told(watched: Watched) -> None:
 
 
 async def test_a_full_disk_is_told_until_there_is_room(watched: Watched) -> None:
-    pages = page_limit(watched.store, 1)
+    pages = watched.limit(1)
     sends = partial(refused, watched.hub, "away", "beta", 503)
     await watched.fires("AgentHubBackendDown", sends)
-    page_limit(watched.store, pages)
+    await watched.fires("AgentHubBackendErrors", sends)
+    watched.limit(pages)
 
     async def over() -> bool:
         return "AgentHubBackendDown" not in await watched.watching.firing()
 
     await until(over)
+
+
+async def test_a_slow_disk_is_told(watched: Watched) -> None:
+    async def slow_send() -> None:
+        await asyncio.gather(watched.hold(LATE), send(watched.hub.session, "away"))
+
+    await watched.fires("AgentHubBackendSlow", slow_send)
 
 
 async def test_a_failure_of_the_hub_is_told(
@@ -181,8 +185,7 @@ async def test_a_failure_of_the_hub_is_told(
     await watched.fires("AgentHubInternalErrors")
 
 
-async def test_a_hub_that_is_gone_is_told(server: Path, tmp_path: Path) -> None:
-    async with watched_hub(server, tmp_path) as watched:
-        assert watched.hub.runner is not None
-        await watched.hub.runner.cleanup()
-        await watched.fires("AgentHubDown")
+async def test_a_hub_that_is_gone_is_told(watched: Watched) -> None:
+    assert watched.hub.runner is not None
+    await watched.hub.runner.cleanup()
+    await watched.fires("AgentHubDown")

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import ClientSession
 
+from agent_hub.queue_backends.sqlite import SqliteBackend
 from tests.acceptance.process import HubProcess, hub_process
 from tests.acceptance.test_killed_client import READER
+from tests.backends.sqlite_files import page_limit
 from tests.deploy import files
 from tests.deploy.prometheus import prometheus
-from tests.server import running_hub
+from tests.server import RunningHub, running_hub
 from tests.web.caller import ACK, MESSAGES, RECEIVE, REGISTER
 
 pytestmark = pytest.mark.slow
@@ -29,6 +32,7 @@ UNACCOUNTED = " - ".join(
     + [f"sum(agenthub_messages_{end}_total)" for end in ENDS]
     + [WAITING]
 )
+NAME = re.compile(r"\b(?:agenthub|process)_[a-z_]+\b|\bup\b")
 GIVEN_BACK = 6
 MOST_IN_AN_INBOX = 1_000
 
@@ -60,8 +64,14 @@ def test_every_alert_fires_on_its_condition_and_none_in_an_hour_of_ordinary_load
     assert "SUCCESS" in checked([promtool, "test", "rules", "alerts_test.yml"], cwd=folder)
 
 
-async def test_promtool_finds_no_fault_in_the_metrics(promtool: Path, tmp_path: Path) -> None:
-    async with running_hub(backend=None) as hub:
+@pytest.fixture(autouse=True)
+def on_a_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The calls of a store in memory are not timed: there is nothing to see."""
+    monkeypatch.setenv("AGENT_HUB_BACKEND", f"sqlite:///{tmp_path / 'hub.db'}")
+
+
+async def test_promtool_finds_no_fault_in_the_metrics(promtool: Path) -> None:
+    async with running_hub() as hub:
         await a_bit_of_everything(hub.session)
         async with hub.session.get("/metrics") as answer:
             text = await answer.text()
@@ -89,10 +99,22 @@ async def a_bit_of_everything(session: ClientSession) -> None:
     await send(session, "ALL")
     await send(session, "alpha", wait=0)
     await post(session, RECEIVE, {"agent_id": "alpha"})
-    async with session.post(MESSAGES, json={}) as refused:
+    body = {"from": "alpha", "to": "alpha", "text": "x", "wait": 1}
+    async with session.post(MESSAGES, json=body) as refused:
         assert refused.status == 422
     async with session.ws_connect("/ws/alpha") as socket:
         await socket.receive()
+
+
+async def fail_once(hub: RunningHub) -> None:
+    """A send that the store cannot take, and one that it can again."""
+    store = cast(SqliteBackend, hub.hub._backend)
+    pages = page_limit(store, 1)
+    body = {"from": "sender", "to": "alpha", "text": "x" * 100_000}
+    async with hub.session.post(MESSAGES, json=body) as refused:
+        assert refused.status == 503
+    page_limit(store, pages)
+    await send(hub.session, "alpha")
 
 
 async def kill_one(session: ClientSession, name: str) -> None:
@@ -168,3 +190,29 @@ async def test_after_a_mixed_load_with_kills_of_readers_every_message_is_account
                 assert (await watching.value(f"sum(agenthub_messages_{end}_total)") or 0) > 0, end
             assert (await watching.value(WAITING) or 0) > 0
             assert set(await watching.history("up", 600)) == {1}
+
+
+async def test_every_expression_of_dashboard_and_alerts_means_something_to_prometheus(
+    server: Path, tmp_path: Path
+) -> None:
+    expressions = files.dashboard_expressions() + [rule["expr"] for rule in files.rules()]
+    async with running_hub() as hub:
+        address = hub.url.removeprefix("http://")
+        async with prometheus(server, tmp_path / "prometheus", address) as watching:
+            for _ in range(3):  # to grow, a counter must have been seen before
+                await a_bit_of_everything(hub.session)
+                await fail_once(hub)
+                await watching.scraped()
+            # A counter's name ends in _total in one format and has no end in the other.
+            told = await watching.names()
+            known = told | {f"{name}_total" for name in told} | {"up"}
+            for expression in expressions:
+                await watching.query(expression)
+                assert metrics_of(expression) <= known, expression
+            shown = [one for one in files.dashboard_expressions() if await watching.query(one)]
+    assert shown == files.dashboard_expressions()
+
+
+def metrics_of(expression: str) -> set[str]:
+    """The names of the metrics in an expression, as their type lines have them."""
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in NAME.findall(expression)}
