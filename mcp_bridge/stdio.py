@@ -40,9 +40,7 @@ from mcp_bridge.server import INSTRUCTIONS, NAME, TITLE
 
 REVISION = "2026-07-28"
 
-NOT_LET_IN = MCPError(
-    INTERNAL_ERROR, "the hub asks for a credential: AGENT_HUB_TOKEN must hold a good token"
-)
+NOT_LET_IN = "the hub asks for a credential: AGENT_HUB_TOKEN must hold a good token"
 
 Context = ServerRequestContext[Any, Any]
 _Result = TypeVar("_Result", bound=Result)
@@ -111,7 +109,9 @@ class Bridge:
                 )
         except* MCPError as refused:
             # Of the hub's own refusal the SDK's error says only that there was one.
-            failure = NOT_LET_IN if 401 in statuses else _first(refused)
+            failure = _first(refused)
+            if 401 in statuses:
+                failure = MCPError(INTERNAL_ERROR, NOT_LET_IN)
         except* httpx2.TransportError:
             # Comes with an MCPError that says less.
             failure = MCPError(INTERNAL_ERROR, f"the hub at {self._url} cannot be reached")
