@@ -16,7 +16,7 @@ from agent_hub.core.owed import Owed
 from agent_hub.core.permissions import Permissions
 from agent_hub.core.presence import Presence, PresenceEvent
 from agent_hub.core.queue_backend import Acked, QueueBackend, Totals
-from agent_hub.core.rate_limit import TokenBuckets
+from agent_hub.core.rate_limit import Buckets, TokenBuckets
 from agent_hub.core.reading import Reading
 from agent_hub.core.registry import Registry
 from agent_hub.core.sending import Sending
@@ -40,7 +40,7 @@ class Hub:
         clock: Clock,
         *,
         metrics: Metrics | None = None,
-        buckets: TokenBuckets | None = None,
+        buckets: Buckets | None = None,
         default_ttl: float = DEFAULT_TTL_SECONDS,
         authentication: Authentication | None = None,
     ) -> None:

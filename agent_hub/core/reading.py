@@ -113,7 +113,8 @@ class Reading:
         """
         await self._check(caller, agent_id, limit, MAX_LOOKED_AT, wait, within="?")
         cursor = None if since is None else Cursor.parse(since, "?since")
-        self._admission.take(agent_id)
+        if (counted := self._admission.take(agent_id)) is not None:
+            await counted
         await self._registry.sign_of_life(agent_id)
 
         async def shown() -> Page | None:
@@ -173,7 +174,8 @@ class Reading:
         await self._check(caller, agent_id, limit, MAX_RECEIVED, wait, within="/")
         if lease is not None:
             check_lease(lease)
-        self._admission.take(agent_id)
+        if (counted := self._admission.take(agent_id)) is not None:
+            await counted
         await self._registry.sign_of_life(agent_id)
 
         return Taking(
@@ -270,7 +272,8 @@ class Reading:
         if not caller.is_anyone:
             caller.must_have(Scope.READ, Scope.SEND)
             await self._permissions.act_as(caller, agent_id)
-        self._admission.take(agent_id)
+        if (counted := self._admission.take(agent_id)) is not None:
+            await counted
         standings = await self._backend.standings(agent_id, message_id)
         if not standings:
             raise NotFound(f"{agent_id} neither sent nor got a message {message_id!r}, lately")

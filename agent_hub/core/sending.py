@@ -90,7 +90,8 @@ class Sending:
             if draft.to == ALL:
                 # A copy for each or for none, also when the caller hangs up in the middle.
                 return await asyncio.shield(asyncio.ensure_future(self._broadcast(caller, draft)))
-            self._admission.take(draft.sender)
+            if (counted := self._admission.take(draft.sender)) is not None:
+                await counted
             # Before the message: what was accepted is never refused.
             if self._presence.is_stale(draft.sender):
                 await self._registry.sign_of_life(draft.sender)
@@ -110,7 +111,8 @@ class Sending:
             caller.must_have(Scope.READ)  # the reply is read
             await self._check(caller, draft)
             _check_question(draft, timeout)
-            self._admission.take(draft.sender)
+            if (counted := self._admission.take(draft.sender)) is not None:
+                await counted
             await self._registry.sign_of_life(draft.sender)
             submission = self._submission(caller, draft, question=True)
             question = await self._asking.ask(caller, submission, timeout)
@@ -149,7 +151,9 @@ class Sending:
 
     async def _broadcast(self, caller: Principal, draft: Draft) -> Broadcast:
         others = [a.agent_id for a in await self._backend.agents() if a.agent_id != draft.sender]
-        self._admission.take(draft.sender, 1 + len(others) / RECIPIENTS_PER_TOKEN)
+        cost = 1 + len(others) / RECIPIENTS_PER_TOKEN
+        if (counted := self._admission.take(draft.sender, cost)) is not None:
+            await counted
         await self._registry.sign_of_life(draft.sender)
         submission = replace(self._submission(caller, draft), broadcast=True)
         replayed = await self._claim(submission)
