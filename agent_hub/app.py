@@ -25,6 +25,7 @@ from agent_hub.credentials import credential_store, proofs
 from agent_hub.prometheus import PrometheusMetrics, Share
 from agent_hub.queue_backends.measured import measured
 from agent_hub.queue_backends.memory import MemoryBackend
+from agent_hub.queue_backends.redis import RedisBackend
 from agent_hub.queue_backends.sqlite import SqliteBackend
 from agent_hub.signals import Signals
 from agent_hub.web.attendance import Attendance
@@ -82,7 +83,7 @@ def create_app(
     """
     clock = clock or SystemClock()
     metrics = PrometheusMetrics(version=__version__, share=share)
-    backend = backend or _backend(settings, clock, metrics)
+    backend = backend or _backend(settings, clock, metrics, share)
     metrics.backend = backend.name
     if settings.auth:
         credentials = credentials or credential_store(settings, clock)
@@ -146,13 +147,16 @@ def _mount_mcp(
     app.on_shutdown.append(updates.close)
 
 
-def _backend(settings: Settings, clock: Clock, metrics: PrometheusMetrics) -> QueueBackend:
+def _backend(
+    settings: Settings, clock: Clock, metrics: PrometheusMetrics, share: Share | None
+) -> QueueBackend:
     limits = Limits(drop_oldest=settings.overflow == "drop-oldest")
     if settings.sqlite_path is not None:
         path, committed = settings.sqlite_path, metrics.committed
         return measured(SqliteBackend(path, clock, limits, committed=committed), metrics)
     if settings.redis_url is not None:
-        raise NotImplementedError("redis")
+        group = None if share is None else share.group
+        return measured(RedisBackend(settings.redis_url, limits, group=group), metrics)
     return MemoryBackend(clock, limits)
 
 

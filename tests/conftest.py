@@ -41,7 +41,19 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=sorted(FACTORIES))
+SELDOM = {"redis-cluster"}
+"""The same backend again, on a store that differs only in what it refuses."""
+
+
+def each_factory() -> list[object]:
+    """The names of all backends, for a test of each."""
+    return [
+        pytest.param(name, marks=pytest.mark.slow) if name in SELDOM else name
+        for name in sorted(FACTORIES)
+    ]
+
+
+@pytest.fixture(params=each_factory())
 def factory(request: pytest.FixtureRequest) -> Factory:
     """The makers of all backends, one after the other."""
     return FACTORIES[str(request.param)]

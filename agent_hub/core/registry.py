@@ -62,8 +62,7 @@ class Registry:
         caller.must_act_as(agent.agent_id)
         check_agent(agent)
         self._admission.refuse_when_draining()
-        if (counted := self._admission.take(agent.agent_id)) is not None:
-            await counted
+        self._admission.take(agent.agent_id)
         agent.owner = caller.subject or None
         is_new = await self._backend.put_agent(agent)
         registered = await self._backend.agent(agent.agent_id) or agent
@@ -86,8 +85,7 @@ class Registry:
         caller.must_have(Scope.LIST)
         if status is not None and status not in list(Status):
             raise Invalid.at("?status", f"one of {', '.join(Status)}")
-        if (counted := self._admission.take(caller.peer)) is not None:
-            await counted
+        self._admission.take(caller.peer)
         return [
             (agent, shown)
             for agent, shown in self._with_status(await self._backend.agents())
@@ -97,8 +95,7 @@ class Registry:
     async def agent(self, caller: Principal, agent_id: str) -> tuple[Agent, Status]:
         """One registered agent. Raises NotFound."""
         caller.must_have(Scope.LIST)
-        if (counted := self._admission.take(caller.peer)) is not None:
-            await counted
+        self._admission.take(caller.peer)
         return self._found(agent_id, await self._backend.agent(agent_id))
 
     def _found(self, agent_id: str, agent: Agent | None) -> tuple[Agent, Status]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent_hub.core import trail
 from agent_hub.core.admission import Admission
 from agent_hub.core.agent import Status
 from agent_hub.core.asking import Asking, Question
@@ -90,8 +89,7 @@ class Sending:
             if draft.to == ALL:
                 # A copy for each or for none, also when the caller hangs up in the middle.
                 return await asyncio.shield(asyncio.ensure_future(self._broadcast(caller, draft)))
-            if (counted := self._admission.take(draft.sender)) is not None:
-                await counted
+            self._admission.take(draft.sender)
             # Before the message: what was accepted is never refused.
             if self._presence.is_stale(draft.sender):
                 await self._registry.sign_of_life(draft.sender)
@@ -99,7 +97,6 @@ class Sending:
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
             raise
-        trail.accepted(caller.via, draft, receipt.message_id)
         return self._sent(caller, receipt, draft.to)
 
     async def ask(self, caller: Principal, draft: Draft, timeout: float) -> tuple[Sent, Question]:
@@ -111,15 +108,13 @@ class Sending:
             caller.must_have(Scope.READ)  # the reply is read
             await self._check(caller, draft)
             _check_question(draft, timeout)
-            if (counted := self._admission.take(draft.sender)) is not None:
-                await counted
+            self._admission.take(draft.sender)
             await self._registry.sign_of_life(draft.sender)
             submission = self._submission(caller, draft, question=True)
             question = await self._asking.ask(caller, submission, timeout)
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
             raise
-        trail.accepted(caller.via, draft, question.question_id)
         return self._sent(caller, question.receipt, draft.to), question
 
     async def _check(self, caller: Principal, draft: Draft) -> None:
@@ -151,13 +146,10 @@ class Sending:
 
     async def _broadcast(self, caller: Principal, draft: Draft) -> Broadcast:
         others = [a.agent_id for a in await self._backend.agents() if a.agent_id != draft.sender]
-        cost = 1 + len(others) / RECIPIENTS_PER_TOKEN
-        if (counted := self._admission.take(draft.sender, cost)) is not None:
-            await counted
+        self._admission.take(draft.sender, 1 + len(others) / RECIPIENTS_PER_TOKEN)
         await self._registry.sign_of_life(draft.sender)
         submission = replace(self._submission(caller, draft), broadcast=True)
         replayed = await self._claim(submission)
-        trail.accepted(caller.via, draft, submission.message_id)
         result = Broadcast(
             message_id=submission.message_id,
             expires_at=0.0,

@@ -7,7 +7,6 @@ from contextlib import suppress
 from itertools import count
 from secrets import token_hex
 
-from agent_hub.core import trail
 from agent_hub.core.asking import Question
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable
@@ -190,7 +189,6 @@ class Subscription:
 
     def written(self, deliveries: Sequence[Delivery]) -> None:
         """These were written to the reader's stream, in this order."""
-        trail.delivered(self._via, deliveries)
         for delivery in deliveries:
             self._count(delivery)
         if self.receipts:
@@ -257,7 +255,6 @@ class Subscription:
         message_id = answer.message.id
         self._in_flight[message_id] = question.question_id
         self._questions[message_id] = question
-        question.is_counted = True
         self.written([answer])
         with suppress(BackendUnavailable):  # it is held again before long
             await self.hold()

@@ -7,6 +7,7 @@ the rows of all. A process that takes the place of one that died goes on from it
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +42,11 @@ class Share:
     def __init__(self, folder: Path, place: int) -> None:
         self._folder = folder
         self._path = folder / f"{place}{END}"
+
+    @property
+    def group(self) -> str:
+        """The same for all that share the folder, and for nobody else on any machine."""
+        return f"{socket.gethostname()} {self._folder}"
 
     def inherit(self, series: Sequence[Series]) -> None:
         """Go on from what the process counted that had this place before."""

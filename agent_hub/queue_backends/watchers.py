@@ -33,6 +33,11 @@ class Watchers:
         for wake in list(self._wakes.get(key, ())):  # one may close while it is woken
             wake()
 
+    def wake_all(self, prefix: str = "") -> None:
+        """Wake everybody whose key begins so."""
+        for key in [key for key in self._wakes if key.startswith(prefix)]:
+            self.wake(key)
+
 
 class Watching:
     """One callback's place; closing it twice is fine."""

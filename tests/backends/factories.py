@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,6 +11,7 @@ from agent_hub.core.clock import Clock
 from agent_hub.core.queue_backend import Limits, QueueBackend
 from agent_hub.queue_backends.memory import MemoryBackend
 from agent_hub.queue_backends.sqlite import SqliteBackend
+from tests.backends.redis_stores import TemporaryCluster, TemporaryRedis
 from tests.clock import AT_WORK
 
 Factory = Callable[[Clock, Limits], QueueBackend]
@@ -45,4 +47,21 @@ class TemporarySqlite(SqliteBackend):
         return self.is_writing
 
 
-FACTORIES: dict[str, Factory] = {"memory": MemoryBackend, "sqlite": TemporarySqlite}
+@asynccontextmanager
+async def after_its_end(backend: QueueBackend) -> AsyncIterator[QueueBackend]:
+    """To ask what a hub that has stopped left in its store: a model, or what it was in."""
+    if not isinstance(backend, TemporaryRedis):
+        yield backend
+        return
+    another = backend.another()
+    await another.open()
+    yield another
+    await another.close()
+
+
+FACTORIES: dict[str, Factory] = {
+    "memory": MemoryBackend,
+    "sqlite": TemporarySqlite,
+    "redis": TemporaryRedis,
+    "redis-cluster": TemporaryCluster,
+}

@@ -525,11 +525,14 @@ QUICK = settings(
     suppress_health_check=list(HealthCheck),
 )
 THOROUGH = settings(QUICK, max_examples=2_000, stateful_step_count=100)
+EXAMPLES = {"redis": 100, "redis-cluster": 50}
+"""Where each call is a way to another process; the long runs have as many there as elsewhere."""
 
 
 @pytest.mark.parametrize("name", sorted(FACTORIES))
 def test_a_backend_answers_as_its_reference(name: str) -> None:
-    run_state_machine_as_test(compare(FACTORIES[name]), settings=QUICK)
+    quick = settings(QUICK, max_examples=EXAMPLES.get(name, QUICK.max_examples))
+    run_state_machine_as_test(compare(FACTORIES[name]), settings=quick)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from agent_hub.core.message import Cursor, Delivery
 from agent_hub.core.principal import ORDINARY, Principal
 from agent_hub.core.queue_backend import RENEW_SECONDS, QueueBackend, State, WaitState
 from agent_hub.core.subscription import BATCH_BYTES, Subscription
+from tests.backends.factories import after_its_end
 from tests.clock import ManualClock, settle
 from tests.core.calls import ANYONE, Counted, Deaf, cancel, draft, receive, send, soon, texts
 from tests.core.conftest import OpenHub
@@ -504,7 +505,8 @@ async def test_a_stopped_hub_has_given_everything_back(
     await send(hub)
     await read(await open_stream(hub))
     await hub.stop()
-    sums = await backend.totals()
+    async with after_its_end(backend) as store:
+        sums = await store.totals()
     assert (sums.ready, sums.leased) == (1, 0)
 
 

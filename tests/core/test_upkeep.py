@@ -13,6 +13,7 @@ from agent_hub.core.errors import BackendUnavailable, TooManyInboxes
 from agent_hub.core.hub import Hub
 from agent_hub.core.message import UNDELIVERED
 from agent_hub.core.queue_backend import QueueBackend, State, Undelivered
+from tests.backends.factories import after_its_end
 from tests.clock import ManualClock, settle
 from tests.core.calls import ANYONE, broadcast, receive, register, send, soon, texts
 from tests.core.conftest import OpenHub
@@ -182,15 +183,16 @@ async def test_after_a_day_a_hub_is_as_it_was_at_the_beginning(
     await clock.advance(300)
     assert (await hub.totals()).inboxes > 0
     await hub.stop()  # a tick a second for a day would take long: the sweeps below stand for them
-    for _ in range(30):
-        clock.pass_by(DAY / 24)
-        await backend.sweep()
-        ended = await backend.undelivered(10_000)
-        await backend.noted(ended)
-    sums = await backend.totals()
+    async with after_its_end(backend) as store:
+        for _ in range(30):
+            clock.pass_by(DAY / 24)
+            await store.sweep()
+            ended = await store.undelivered(10_000)
+            await store.noted(ended)
+        sums = await store.totals()
+        assert await store.agents() == []
     assert (sums.inboxes, sums.ready, sums.leased, sums.kept) == (0, 0, 0, 0)
     assert sums.accepted == sums.acked + sums.expired + sums.dead
-    assert await backend.agents() == []
     assert clock.pending == 0
 
 

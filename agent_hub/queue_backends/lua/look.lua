@@ -1,0 +1,35 @@
+-- use: come_due
+-- args: since_epoch since_seq limit only_kept
+-- Show what is ready and leased, and with a cursor also what is kept and newer than it.
+if not box then return {''} end
+come_due()
+
+local ready = redis.call('ZRANGE', KEY.ready, 0, -1)
+local ids = ARG.only_kept == '1' and {} or ready
+if ARG.only_kept ~= '1' then
+  ids = {unpack(ready)}
+  for _, id in ipairs(redis.call('ZRANGE', KEY.held, 0, -1)) do ids[#ids + 1] = id end
+end
+local since = ARG.since_epoch ~= '' and tonumber(ARG.since_seq)
+if since then
+  local newest_seen = ARG.since_epoch == box.epoch and since or 0
+  local kept = redis.call('ZRANGE', KEY.kept, 0, -1)
+  for place, record in ipairs(read_all(kept)) do
+    if record[SEQ] > newest_seen then ids[#ids + 1] = kept[place] end
+  end
+end
+
+local shown = {}
+for place, record in ipairs(ARG.limit == '0' and {} or read_all(ids)) do
+  shown[place] = {ids[place], record}
+end
+table.sort(shown, function(one, other) return one[2][SEQ] < other[2][SEQ] end)
+local answers = {}
+for place = 1, math.min(ARG.limit, #shown) do
+  answers[#answers + 1] = cmsgpack.pack(shown[place][2])
+  answers[#answers + 1] = redis.call('HGET', KEY.mail, '=' .. shown[place][1])
+end
+local recovered = since and ARG.since_epoch == box.epoch
+  and box.gap <= since and since <= box.seq
+return done(box.epoch, box.seq, #ids, ARG.only_kept == '1' and 0 or #ready,
+  recovered and 1 or 0, unpack(answers))

@@ -1,0 +1,8 @@
+-- use: streams
+-- args: stream
+-- Take the place; what another stream held is ready again. Needs no inbox, and makes none.
+if box then come_due() end
+take_place(ARG.stream)
+give_back_streams(ARG.stream, true)
+redis.call('PUBLISH', KEY.box, 'o' .. ARG.stream)
+return box and done() or {''}

@@ -1,0 +1,7 @@
+-- use: mail
+-- How many are where; nothing that is due is done.
+if not box then return {''} end
+local oldest = redis.call('ZRANGE', KEY.ready, 0, 0)[1]
+return {'', box.epoch, cmsgpack.pack(box.counts),
+  redis.call('ZCARD', KEY.ready), redis.call('ZCARD', KEY.held), redis.call('ZCARD', KEY.kept),
+  number(oldest and now - read(oldest)[AT] or 0)}

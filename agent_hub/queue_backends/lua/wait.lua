@@ -1,0 +1,5 @@
+-- use: views
+-- args: question
+if not box then return {''} end
+come_due()
+return done(unpack(view(ARG.question)))

@@ -1,0 +1,122 @@
+"""What ended without an ack, and the notices that tell its senders."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+from agent_hub.core.message import HUB, UNDELIVERED, Message
+from agent_hub.core.notice import Notice
+from agent_hub.core.queue_backend import Undelivered
+from agent_hub.queue_backends.redis_codec import ENCODER, Pending, decode_pending, ending_of
+from agent_hub.queue_backends.redis_store import Store
+
+
+class Endings:
+    """Endings stand with the recipient, notices with the sender: a step each.
+
+    That an ending is in a notice is written together with the notice, and forgotten after the
+    ending: whatever is cut off in between can be done again and counts once.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._keys = store.keys
+        self._index = store.keys.hub("endings")
+
+    async def oldest(self, limit: int) -> list[Undelivered]:
+        (recipients,) = await self._store.ask((("SMEMBERS", self._index),))
+        names = [name.decode() for name in recipients]
+        if not names:
+            return []
+        asked = tuple(("HGETALL", self._keys(name, "ended")) for name in names)
+        endings = []
+        for name, fields in zip(names, await self._store.ask(asked), strict=True):
+            endings += [
+                ending_of(fields[place + 1], fields[place].decode(), name)
+                for place in range(0, len(fields), 2)
+            ]
+        endings.sort(key=lambda one: one[:2])
+        return [undelivered for _, _, undelivered in endings[:limit]]
+
+    async def notice(self, ended: Undelivered) -> bool:
+        known, expected = await self._store.ask(
+            (
+                ("HEXISTS", self._keys(ended.recipient, "ended"), ended.message_id),
+                ("HGET", self._keys(ended.sender, "notices"), ended.recipient),
+            )
+        )
+        if not known:
+            return False
+        while True:  # until nobody else has written in between
+            answer = await self._tell(ended, expected or b"")
+            if answer[0] != b"changed":
+                return bool(answer[0] == b"new")
+            expected = answer[1]
+
+    async def _tell(self, ended: Undelivered, expected: bytes) -> list[bytes]:
+        if expected:
+            pending = decode_pending(expected)
+        else:
+            pending = Pending(_notice_id(ended), Notice.about(ended.recipient))
+        grown = pending.notice.add(ended, self._store.limits.ids_per_notice)
+        message = self._message(pending, ended.sender)
+        return await self._store.call_made(
+            "notice",
+            ended.sender,
+            _name(ended),
+            ended.recipient,
+            expected,
+            ENCODER.encode(pending),
+            pending.message_id,
+            ENCODER.encode(message) if grown else b"",
+            message.size,
+        )
+
+    def _message(self, pending: Pending, sender: str) -> Message:
+        notice = pending.notice
+        return Message(
+            pending.message_id,
+            0,
+            HUB,
+            sender,
+            UNDELIVERED,
+            notice.text,
+            notice.payload,
+            None,
+            None,
+            False,
+            0.0,
+            self._store.limits.notice_ttl,
+        )
+
+    async def noted(self, ended: Sequence[Undelivered]) -> None:
+        of_recipients, of_senders = defaultdict(list), defaultdict(list)
+        for one in ended:
+            of_recipients[one.recipient].append(one.message_id)
+            of_senders[one.sender].append(_name(one))
+        for recipient, message_ids in of_recipients.items():
+            await self._forget(recipient, message_ids)
+        for sender, names in of_senders.items():
+            await self._store.ask((("HDEL", self._keys(sender, "told"), *names),))
+
+    async def _forget(self, recipient: str, message_ids: list[str]) -> None:
+        """Out of the index first: an ending that comes meanwhile enters it again."""
+        ended = self._keys(recipient, "ended")
+        *_, left = await self._store.ask(
+            (("SREM", self._index, recipient), ("HDEL", ended, *message_ids), ("HLEN", ended))
+        )
+        if left:
+            await self._store.ask((("SADD", self._index, recipient),))
+
+
+def _name(ended: Undelivered) -> str:
+    return f"{ended.recipient} {ended.message_id}"
+
+
+def _notice_id(ended: Undelivered) -> str:
+    """Made from the ending: told twice, it is the same notice."""
+    digest = hashlib.sha256(f"{ended.sender} {_name(ended)} {ended.state}".encode()).digest()
+    return "m_" + base64.urlsafe_b64encode(digest[:16])[:22].decode()

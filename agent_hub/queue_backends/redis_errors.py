@@ -1,0 +1,90 @@
+"""What Redis and its client complain of, in the words of the hub."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
+
+from agent_hub.core.errors import BackendUnavailable
+
+RETRY_SECONDS = 1.0
+
+STATES = {
+    "OOM": "Redis has no memory left (maxmemory)",
+    "READONLY": "this Redis is a replica now and takes no writes",
+    "LOADING": "Redis still reads its data",
+    "MASTERDOWN": "this Redis is a replica that lost its primary",
+    "CLUSTERDOWN": "the Redis cluster is down",
+    "TRYAGAIN": "the Redis cluster moves these keys",
+    "MISCONF": "Redis cannot write its data to the disk",
+    "NOREPLICAS": "Redis has too few replicas to take a write",
+    "BUSY": "Redis is busy with a script",
+    "UNBLOCKED": "this Redis changes its role",
+    "NOPERM": "the Redis user may not do what the hub needs; see docs/backends.md",
+    "NOAUTH": "Redis asks for a password",
+    "WRONGPASS": "Redis does not take this user and password",
+}
+"""What Redis can answer instead of doing a thing; nothing was done."""
+PASSING = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED"})
+"""Those that may be over at the next try, on a new connection."""
+_STATE = re.compile(rf"\b({'|'.join(STATES)})\b")
+
+
+def state_of(error: ResponseError) -> str | None:
+    """The word in STATES that this answer means; an error within a script stands in its text."""
+    if isinstance(error, NoPermissionError):
+        return "NOPERM"
+    if isinstance(error, AuthenticationError):
+        return "WRONGPASS"
+    code = getattr(error, "status_code", None)
+    if code in STATES:
+        return str(code)
+    found = _STATE.search(str(error))
+    return found and found.group(1)
+
+
+def is_passing(answer: object) -> bool:
+    return isinstance(answer, ResponseError) and state_of(answer) in PASSING
+
+
+def is_unknown_script(answer: object) -> bool:
+    return isinstance(answer, NoScriptError)
+
+
+def unavailable(detail: str) -> BackendUnavailable:
+    return BackendUnavailable(detail, retry_after=RETRY_SECONDS)
+
+
+def refusal(error: ResponseError) -> Exception:
+    """What to raise for an error that Redis answered; one that nobody expects is a bug of ours."""
+    state = state_of(error)
+    return error if state is None else unavailable(STATES[state])
+
+
+def broken(place: str, error: BaseException) -> BackendUnavailable:
+    """The way to Redis failed. The client's own text is not repeated: it may hold anything."""
+    if isinstance(error, AuthenticationError):
+        return unavailable(f"Redis at {place}: {STATES['WRONGPASS']}")
+    if isinstance(error, ResponseError) and (state := state_of(error)) is not None:
+        return unavailable(f"Redis at {place}: {STATES[state]}")
+    reason = "it does not answer in time" if isinstance(error, TimeoutError) else "no connection"
+    if isinstance(error, RedisError) and "LOADING" in f"{getattr(error, 'status_code', '')}":
+        reason = STATES["LOADING"]
+    return unavailable(f"Redis at {place}: {reason}")
+
+
+def place_of(url: str) -> str:
+    """Host and port, or the socket's path: what may be shown of a URL."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return parts.path
+    host = parts.hostname or "localhost"
+    return f"[{host}]:{parts.port or 6379}" if ":" in host else f"{host}:{parts.port or 6379}"

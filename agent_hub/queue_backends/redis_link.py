@@ -1,0 +1,155 @@
+"""The way to Redis: one connection to one server, or a cluster's client."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from hiredis import pack_command
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, RedisCluster
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
+
+Words: TypeAlias = tuple[Any, ...]
+"""One command as Redis reads it."""
+Group: TypeAlias = Sequence[Words]
+"""Commands that are given one after the other and answered together."""
+
+CONNECT_SECONDS = 2.0
+SIDE_BY_SIDE = 64
+"""Groups on their way to a cluster at once; each has a connection of its own."""
+SHAPED = ("EXPIRE", "HEXISTS", "HGETALL", "PING", "SET", "SMEMBERS")
+"""Commands whose answers the library would turn into something else than Redis says."""
+
+
+class Link(ABC):
+    """Carries groups of commands and brings their answers, in the same order.
+
+    An error that Redis answers stands in the place of the answer.
+    """
+
+    @abstractmethod
+    async def exchange(self, groups: Sequence[Group]) -> list[list[Any]]:
+        """Raises RedisError or OSError when the way is broken: any of it may have been done."""
+
+    @abstractmethod
+    async def reset(self) -> None:
+        """Forget the connection: the next one may find another server behind the name."""
+
+    @abstractmethod
+    def listener(self) -> AbstractConnection:
+        """A new connection to listen on, not open yet; reading from it may take for ever."""
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+
+def pool_of(url: str) -> ConnectionPool:
+    """What the URL says of a connection, and the settings of ours.
+
+    Nothing is tried twice by the library, and it measures no time: the pipeline does both, and
+    a listener waits for ever. Answers are short in protocol 2 and need no greeting.
+    """
+    return BlockingConnectionPool.from_url(
+        url,
+        socket_timeout=None,
+        socket_connect_timeout=CONNECT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        driver_info=None,
+        **({} if url.startswith("unix:") else {"socket_keepalive": True}),
+    )
+
+
+def _connection(pool: ConnectionPool) -> AbstractConnection:
+    connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+    return connection
+
+
+async def connect(connection: AbstractConnection) -> None:
+    await connection.connect()  # type: ignore[no-untyped-call]
+
+
+def _as_it_is(response: Any, **kwargs: Any) -> Any:
+    return response
+
+
+class NodeLink(Link):
+    """One connection; all that is given at once goes in one write."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        self._connection = _connection(pool)
+
+    async def exchange(self, groups: Sequence[Group]) -> list[list[Any]]:
+        connection = self._connection
+        try:
+            if not connection.is_connected:
+                await connect(connection)
+            packed = [pack_command(words) for group in groups for words in group]
+            await connection.send_packed_command(packed, check_health=False)
+            return [[await self._read() for _ in group] for group in groups]
+        except BaseException:
+            # Answers that nobody reads would be taken for those of the next commands.
+            await connection.disconnect(nowait=True)
+            raise
+
+    async def _read(self) -> Any:
+        try:
+            return await self._connection.read_response(timeout=math.inf)
+        except ResponseError as error:
+            return error
+
+    async def reset(self) -> None:
+        await self._connection.disconnect(nowait=True)
+
+    def listener(self) -> AbstractConnection:
+        return _connection(self._pool)
+
+    async def close(self) -> None:
+        await self._connection.disconnect()
+
+
+class ClusterLink(Link):
+    """A cluster: each group to the node of its keys, groups side by side."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client = RedisCluster.from_url(
+            url,
+            socket_timeout=CONNECT_SECONDS,
+            socket_connect_timeout=CONNECT_SECONDS,
+            retry=Retry(NoBackoff(), 1),
+            protocol=2,
+        )
+        for command in SHAPED:
+            self._client.set_response_callback(command, _as_it_is)
+        self._side_by_side = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def exchange(self, groups: Sequence[Group]) -> list[list[Any]]:
+        return list(await asyncio.gather(*map(self._one_by_one, groups)))
+
+    async def _one_by_one(self, group: Group) -> list[Any]:
+        async with self._side_by_side:
+            return [await self._answer(words) for words in group]
+
+    async def _answer(self, words: Words) -> Any:
+        try:
+            return await self._client.execute_command(*words)
+        except ResponseError as error:
+            return error
+
+    async def reset(self) -> None:
+        return  # the client finds out by itself which node has what
+
+    def listener(self) -> AbstractConnection:
+        """To the node of the URL: what is published reaches all nodes."""
+        return _connection(pool_of(self._url))
+
+    async def close(self) -> None:
+        await self._client.aclose()

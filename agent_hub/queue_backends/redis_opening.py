@@ -1,0 +1,111 @@
+"""What has to be known of a Redis before the hub relies on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+from redis.exceptions import RedisError, ResponseError
+
+from agent_hub.queue_backends.redis_errors import broken, unavailable
+from agent_hub.queue_backends.redis_link import (
+    CONNECT_SECONDS,
+    ClusterLink,
+    Link,
+    NodeLink,
+    pool_of,
+)
+
+log = logging.getLogger(__name__)
+
+OLDEST = (6, 2)
+
+
+class Opened(Struct):
+    """A way to Redis, and what an accepted message survives there."""
+
+    link: Link
+    durability: str
+
+
+async def open_link(url: str, place: str, scripts: Sequence[str]) -> Opened:
+    """Connect, look, and say what was found. Raises BackendUnavailable with one line."""
+    node = NodeLink(pool_of(url))
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            about = await _about(node)
+            _check_version(about, place)
+            durability = await _durability(node, about)
+            await _warn_of_eviction(node, about)
+        if about.get("redis_mode") != "cluster":
+            await node.exchange([[("SCRIPT", "LOAD", text) for text in scripts]])
+            link: Link = node
+        else:
+            link = ClusterLink(url)
+            await node.close()
+    except (RedisError, OSError) as error:
+        await node.close()
+        failed = broken(place, error)
+        raise unavailable(
+            f"{failed.detail}; is it running, and is the URL of --backend right?"
+        ) from None
+    except BaseException:
+        await node.close()
+        raise
+    log.info("messages are kept in Redis %s at %s (%s)", about["redis_version"], place, durability)
+    return Opened(link, durability)
+
+
+async def _about(node: NodeLink) -> dict[str, str]:
+    sections = [("INFO", section) for section in ("server", "persistence", "memory")]
+    (answers,) = await node.exchange([sections])
+    about: dict[str, str] = {}
+    for text in answers:
+        if isinstance(text, ResponseError):
+            raise text
+        lines = (line.partition(":") for line in text.decode().splitlines())
+        about.update((name, value) for name, colon, value in lines if colon)
+    return about
+
+
+def _check_version(about: dict[str, str], place: str) -> None:
+    version = about.get("redis_version", "0")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < OLDEST:
+        raise unavailable(f"Redis at {place} is version {version}; the hub needs 6.2 or newer")
+
+
+async def _setting(node: NodeLink, name: str) -> str | None:
+    """None where nobody may ask, as with many managed services."""
+    ((answer,),) = await node.exchange([[("CONFIG", "GET", name)]])
+    if isinstance(answer, ResponseError) or not answer:
+        return None
+    value: bytes = answer[1]
+    return value.decode()
+
+
+async def _durability(node: NodeLink, about: dict[str, Any]) -> str:
+    if about.get("aof_enabled") == "1":
+        policy = await _setting(node, "appendfsync")
+        if policy == "no":
+            log.warning("appendfsync is no: Redis leaves it to the system when to write its log")
+        return "redis-aof"
+    save = await _setting(node, "save")
+    if save or (save is None and about.get("rdb_last_save_time") not in (None, "0")):
+        log.warning("appendonly is no: a crash of Redis loses what came after its last snapshot")
+        return "redis-rdb"
+    log.warning("Redis keeps nothing on disk: its end is the end of all messages")
+    return "redis-none"
+
+
+async def _warn_of_eviction(node: NodeLink, about: dict[str, str]) -> None:
+    policy = about.get("maxmemory_policy") or await _setting(node, "maxmemory-policy")
+    if policy not in (None, "noeviction"):
+        log.warning(
+            "maxmemory-policy is %s: Redis throws accepted messages away when it is full; "
+            "set it to noeviction",
+            policy,
+        )

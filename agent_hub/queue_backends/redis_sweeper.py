@@ -1,0 +1,178 @@
+"""What has come due in inboxes that nobody touches, and what is over."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from agent_hub.core.queue_backend import Totals
+from agent_hub.queue_backends.redis_codec import decode_counts
+from agent_hub.queue_backends.redis_store import Store
+
+VISITS_AT_ONCE = 200
+"""Inboxes to a pipeline: a hundredth of a second of Redis."""
+ROUND_SECONDS = 60.0
+"""Every inbox is visited so often, due or not: what a crash cut off is found then."""
+TELL_SECONDS = 90
+"""How long after its last scrape a group of processes stays the one that shows the totals."""
+LEAD_SECONDS = 5
+"""How long a node that is silent stays the one that sweeps."""
+
+
+class Sweeper:
+    """Transitions say when they have to be followed up; this goes there. One node does it for
+    all; `is_watched` tells of an inbox whether somebody reads it here.
+    """
+
+    def __init__(self, store: Store, is_watched: Callable[[str], bool]) -> None:
+        self._store = store
+        self._keys = store.keys
+        self._is_watched = is_watched
+        self._name = secrets.token_hex(8)
+        self._round_at = 0.0
+
+    async def tells(self, group: str) -> bool:
+        """Whether this process, or another of its group, is the one that shows the totals."""
+        (tells,) = await self._store.hub_call("tell", group, TELL_SECONDS)
+        return bool(tells)
+
+    async def leads(self) -> bool:
+        """Whether this is the node that sweeps and tells senders; with a test's time, always."""
+        if self._store.clock is not None:
+            return True
+        (leads,) = await self._store.hub_call("lead", self._name, LEAD_SECONDS)
+        return bool(leads)
+
+    async def sweep(self) -> None:
+        if not await self.leads():
+            return
+        for visited in _slices(await self._due()):
+            await self._visit(visited)
+        now = self._now()
+        if now >= self._round_at:
+            self._round_at = now + ROUND_SECONDS
+            await self._go_round()
+
+    def _now(self) -> float:
+        clock = self._store.clock
+        return asyncio.get_running_loop().time() if clock is None else clock.monotonic()
+
+    async def _due(self) -> list[tuple[str, bool]]:
+        """The inboxes to be visited, and whether their agents are registered."""
+        due: dict[str, bool] = {}
+        while True:
+            found = await self._store.hub_call("visits", VISITS_AT_ONCE)
+            due.update((found[at].decode(), bool(found[at + 1])) for at in range(0, len(found), 2))
+            if len(found) < 2 * VISITS_AT_ONCE:
+                return list(due.items())
+
+    async def _visit(self, inboxes: list[tuple[str, bool]]) -> None:
+        visits = (self._visit_one(agent_id, registered) for agent_id, registered in inboxes)
+        await asyncio.gather(*visits)
+
+    async def _visit_one(self, agent_id: str, registered: bool) -> None:
+        use = "registered" if registered else "watched" if self._is_watched(agent_id) else ""
+        answer = await self._store.call("sweep", agent_id, use)
+        if answer[0] == b"over":
+            await self._store.shielded(self._drop(agent_id, *answer[1:]))
+        elif answer[0] == b"absent":
+            await self._strike(agent_id)
+
+    async def _drop(self, agent_id: str, epoch: bytes, counts: bytes, box: bytes) -> None:
+        """Let an inbox go. What it counted is set aside first, and joins the sums afterwards:
+        cut off in between, it is found there.
+        """
+        life = f"{agent_id} {epoch.decode()}"
+        folding = self._keys.hub("folding")
+        await self._store.ask((("HSET", folding, life, counts),))
+        (dropped,) = await self._store.call("drop", agent_id, box)
+        await self._store.hub_call("fold", life, dropped)
+        if dropped:
+            await self._strike(agent_id)
+
+    async def _strike(self, agent_id: str) -> None:
+        """Out of the index, unless it is there again."""
+        _, _, there = await self._store.ask(
+            (
+                ("SREM", self._keys.hub("inboxes"), agent_id),
+                ("SREM", self._keys.hub("nobodys"), agent_id),
+                ("EXISTS", self._keys(agent_id, "box")),
+            )
+        )
+        if there:
+            self._store.index(agent_id)
+
+    # --- all of them ----------------------------------------------------------------------
+
+    async def _go_round(self) -> None:
+        every = await self._inboxes()
+        for some in _slices(every):
+            asked = tuple(("HEXISTS", self._keys.hub("agents"), agent_id) for agent_id in some)
+            registered = await self._store.ask(asked)
+            await self._visit([(a, bool(r)) for a, r in zip(some, registered, strict=True)])
+        await self._fold_left_overs()
+
+    async def _inboxes(self) -> list[str]:
+        (found,) = await self._store.ask((("SMEMBERS", self._keys.hub("inboxes")),))
+        return [agent_id.decode() for agent_id in found]
+
+    async def _fold_left_overs(self) -> None:
+        (fields,) = await self._store.ask((("HKEYS", self._keys.hub("folding")),))
+        for field in fields:
+            agent_id, epoch = field.decode().split(" ")
+            counted = await self._store.call("totals", agent_id)
+            over = not counted or counted[0].decode() != epoch
+            await self._store.hub_call("fold", field, int(over))
+
+    async def totals(self) -> Totals:
+        """Each inbox is counted in one transition, so that what it accepted is always somewhere."""
+        sums, folding = await self._store.ask(
+            (
+                ("HGETALL", self._keys.hub("sums")),
+                ("HGETALL", self._keys.hub("folding")),
+            )
+        )
+        totals = Totals()
+        _add(totals, {sums[at].decode(): int(sums[at + 1]) for at in range(0, len(sums), 2)})
+        lives = {folding[at].decode(): folding[at + 1] for at in range(0, len(folding), 2)}
+        for some in _slices(await self._inboxes()):
+            counted = await asyncio.gather(*(self._store.call("totals", one) for one in some))
+            for agent_id, parts in zip(some, counted, strict=True):
+                if parts:
+                    epoch, counts, *where = parts
+                    lives.pop(f"{agent_id} {epoch.decode()}", None)
+                    _add(totals, decode_counts(counts))
+                    _place(totals, where)
+        for counts in lives.values():  # dropped, and not in the sums yet
+            _add(totals, decode_counts(counts))
+        return totals
+
+
+def _add(totals: Totals, counts: dict[str, int]) -> None:
+    """`counts` by the names that `box.lua` gives them."""
+    for name, count in counts.items():
+        match name.split(" "):
+            case ["accepted", via, kind]:
+                totals.accepted += count
+                by_door = totals.accepted_by
+                by_door[via, kind] = by_door.get((via, kind), 0) + count
+            case ["acked", mode]:
+                totals.acked += count
+                totals.acked_by[mode] = totals.acked_by.get(mode, 0) + count
+            case [end]:
+                setattr(totals, end, getattr(totals, end) + count)
+
+
+def _place(totals: Totals, where: list[Any]) -> None:
+    ready, leased, kept, oldest = where
+    totals.inboxes += 1
+    totals.ready += ready
+    totals.leased += leased
+    totals.kept += kept
+    totals.oldest_ready_age = max(totals.oldest_ready_age, float(oldest))
+
+
+def _slices(every: list[Any]) -> Iterable[list[Any]]:
+    return (every[at : at + VISITS_AT_ONCE] for at in range(0, len(every), VISITS_AT_ONCE))
