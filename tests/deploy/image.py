@@ -74,9 +74,9 @@ class Image:
             check.communicate(timeout=30)
             return int(check.returncode)
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Another program in the container, as its user."""
-        with self._open([*command], {}) as process:
+        with self._open([*command], variables) as process:
             out, err = process.communicate(timeout=60)
             return subprocess.CompletedProcess(command, process.returncode, out, err)
 

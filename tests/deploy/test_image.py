@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -29,10 +30,12 @@ def image() -> Iterator[Image]:
 
 
 @contextmanager
-def running(image: Image, *flags: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+def running(
+    image: Image, *flags: str, **variables: str
+) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """A hub from the image on a free port; killed if it still runs in the end."""
     port = free_port()
-    with image.start("serve", *flags, AGENT_HUB_PORT=str(port)) as process:
+    with image.start("serve", *flags, AGENT_HUB_PORT=str(port), **variables) as process:
         try:
             assert process.stderr is not None
             for line in process.stderr:
@@ -46,12 +49,12 @@ def running(image: Image, *flags: str) -> Iterator[tuple[int, subprocess.Popen[s
                 process.kill()
 
 
-def call(port: int, path: str, body: Any = None) -> Any:
-    request = Request(
-        f"http://127.0.0.1:{port}{path}",
-        data=None if body is None else json.dumps(body).encode(),
-        headers={} if body is None else {"Content-Type": "application/json"},
-    )
+def call(port: int, path: str, body: Any = None, token: str | None = None) -> Any:
+    headers = {} if body is None else {"Content-Type": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(f"http://127.0.0.1:{port}{path}", data=data, headers=headers)
     with urlopen(request, timeout=20) as answer:
         return json.loads(answer.read())
 
@@ -71,7 +74,6 @@ def test_it_answers_as_an_unprivileged_user_and_ends_as_it_is_told(image: Image)
     with running(image, "--insecure") as (port, process):
         assert call(port, "/readyz") == {"status": "ok"}
         assert call(port, "/api/v1/messages", draft)["durability"] == "disk"
-        assert "agent-hub" in urlopen(f"http://127.0.0.1:{port}/docs").headers["Server"]
         assert image.ask_health(AGENT_HUB_PORT=str(port)) == 0
         owner = Path(f"/proc/{process.pid}").stat().st_uid
         assert owner != 0
@@ -81,6 +83,22 @@ def test_it_answers_as_an_unprivileged_user_and_ends_as_it_is_told(image: Image)
     with running(image, "--insecure") as (port, _):
         told = call(port, "/api/v1/messages?agent_id=alpha")
     assert [message["text"] for message in told["messages"]] == ["Hello"]
+
+
+def test_with_tokens_it_lets_in_who_has_one(image: Image) -> None:
+    draft = {"from": "beta", "to": "alpha", "text": "Hello"}
+    auth = {"AGENT_HUB_AUTH": "token"}
+    with running(image, **auth) as (port, _):
+        created = image.run("agent-hub", "token", "create", "--agent", "beta", **auth)
+        assert created.returncode == 0, created.stderr
+        token = created.stdout.strip()
+        assert call(port, "/readyz") == {"status": "ok"}
+        assert call(port, "/api/v1/messages", draft, token)["success"] is True
+        with pytest.raises(HTTPError) as refused:
+            call(port, "/api/v1/messages", draft)
+        with refused.value as answer:
+            assert answer.status == 401
+        assert image.ask_health(AGENT_HUB_PORT=str(port)) == 0
 
 
 def test_it_can_write_to_its_state_and_to_nothing_else(image: Image) -> None:
