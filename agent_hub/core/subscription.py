@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from itertools import count
 from secrets import token_hex
 
 from agent_hub.core.asking import Question
@@ -31,6 +30,40 @@ class Subscription:
     rest is ready again in its place. With receipts (the auto mode), `cover()` numbers what was
     written so far, and `confirm()` acks what such a number covers.
     """
+
+    # One for each open socket: a dictionary of so many names would be a kilobyte more.
+    __slots__ = (
+        "_again",
+        "_asked",
+        "_backend",
+        "_clock",
+        "_closed",
+        "_covers",
+        "_credit",
+        "_epoch",
+        "_in_flight",
+        "_leases",
+        "_metrics",
+        "_on_ack",
+        "_on_close",
+        "_owed",
+        "_questions",
+        "_receipt_number",
+        "_since",
+        "_stream_id",
+        "_uncovered",
+        "_via",
+        "_wakeup",
+        "_watch",
+        "agent_id",
+        "credential",
+        "cursor",
+        "dismissed",
+        "epoch_changed",
+        "receipts",
+        "recovered",
+        "replaced",
+    )
 
     def __init__(
         self,
@@ -72,7 +105,7 @@ class Subscription:
         self._covers: dict[int, list[str]] = {}  # receipt number -> what it acks
         self._receipt_number = 0
         self._stream_id = token_hex(8)  # no other process or life of this one has the same
-        self._lease_numbers = count(1)
+        self._leases = 0  # how many it has asked for
         self._asked: str | None = None  # the lease id whose answer did not come yet
         self._wakeup = Wakeup(clock, poll_seconds=backend.poll_seconds)
         self._closed = False
@@ -162,7 +195,8 @@ class Subscription:
         if credit <= 0:
             return []
         # A call that was cut off may have leased: the same id again shows what it holds.
-        lease_id = self._asked or f"{self._stream_id}-{next(self._lease_numbers)}"
+        self._leases += self._asked is None
+        lease_id = self._asked or f"{self._stream_id}-{self._leases}"
         self._asked = lease_id
         deliveries = await self._backend.lease(
             self.agent_id,

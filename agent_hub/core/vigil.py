@@ -21,6 +21,13 @@ CHECK_SECONDS = 2.0
 class Watched:
     """One open thing of a caller. `is_lost` once its credential is no good any more."""
 
+    __slots__ = (
+        "_known",
+        "_on_lost",
+        "caller",
+        "is_lost",
+    )
+
     def __init__(
         self, caller: Principal, on_lost: Callable[[], None], known: set[Watched] | None
     ) -> None:
@@ -58,6 +65,10 @@ class Watched:
         self.close()
 
 
+NEVER_LOST = Watched(Principal(via=""), lambda: None, None)
+"""What is open for a caller without a credential: one for all, as ten thousand may be open."""
+
+
 class Vigil:
     """Looks every CHECK_SECONDS, while something with a credential is open."""
 
@@ -71,7 +82,7 @@ class Vigil:
     def over(self, caller: Principal, on_lost: Callable[[], None]) -> Watched:
         """Call `on_lost` when this caller's credential expires or is revoked, until closed."""
         if self._authentication is None or caller.is_anyone:
-            return Watched(caller, on_lost, None)
+            return NEVER_LOST
         watched = Watched(caller, on_lost, self._open)
         self._set()
         return watched

@@ -20,6 +20,17 @@ class Wakeup:
     that no timer outlives its wait.
     """
 
+    __slots__ = (
+        "_clock",
+        "_ended",
+        "_poll_seconds",
+        "_timeout",
+        "_timer",
+        "_waiter",
+        "_woken",
+        "source",
+    )
+
     def __init__(
         self, clock: Clock, timeout: float | None = None, poll_seconds: float | None = None
     ) -> None:

@@ -42,6 +42,8 @@ class Watchers:
 class Watching:
     """One callback's place; closing it twice is fine."""
 
+    __slots__ = ("_key", "_wake", "_watchers")
+
     def __init__(self, watchers: Watchers, key: str, wake: Callable[[], None]) -> None:
         self._watchers = watchers
         self._key = key

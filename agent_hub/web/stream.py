@@ -47,6 +47,20 @@ HEARTBEAT = b"h"
 class Stream:
     """One open socket: a pump that writes deliveries, and a loop that reads frames."""
 
+    __slots__ = (
+        "_caller",
+        "_clock",
+        "_errors_in_a_row",
+        "_heard_at",
+        "_heartbeat_unanswered",
+        "_hub",
+        "_questions",
+        "_request",
+        "_response",
+        "_subscription",
+        "close_code",
+    )
+
     def __init__(
         self,
         hub: Hub,
