@@ -3,7 +3,8 @@
     python server.py             # in one terminal
     python client_example.py     # in another
 
-Another hub: python client_example.py http://hub.example:8080, or HUB_URL.
+Another hub: python client_example.py https://hub.example, or HUB_URL. To a hub that asks for a
+credential it shows AGENT_HUB_TOKEN, a token that covers alpha-* and beta-*.
 """
 
 import asyncio
@@ -22,7 +23,8 @@ def agent(name: str, url: str) -> AgentClient:
 
     A program that stays up keeps the default pace, which is more patient with an absent hub.
     """
-    return AgentClient(url, name=name, session_id=uuid4().hex, pace=Pace(tries=3))
+    token = os.environ.get("AGENT_HUB_TOKEN") or None
+    return AgentClient(url, name=name, session_id=uuid4().hex, token=token, pace=Pace(tries=3))
 
 
 async def work(alpha: AgentClient) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NoReturn, get_args, get_origin
@@ -127,7 +128,7 @@ def stdio(url: str) -> int:
     from mcp_bridge.stdio import serve as bridge
 
     logs.configure("warning")  # on stderr: stdout is the client's
-    asyncio.run(bridge(url, __version__))
+    asyncio.run(bridge(url, __version__, os.environ.get("AGENT_HUB_TOKEN") or None))
     return 0
 
 
@@ -186,7 +187,8 @@ def _parser() -> argparse.ArgumentParser:
     bridge = commands.add_parser(
         "stdio",
         help="connect an MCP client that speaks only stdio to a running hub",
-        description="Speak MCP on stdin and stdout, and pass it on to a running hub.",
+        description="Speak MCP on stdin and stdout, and pass it on to a running hub. To one that"
+        " asks for a credential AGENT_HUB_TOKEN is shown.",
         allow_abbrev=False,
     )
     bridge.add_argument(

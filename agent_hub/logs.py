@@ -11,7 +11,12 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
-FIELDS = ("request_id", "agent", "message_id", "duration", "status")
+from agent_hub.core import trail
+
+FIELDS = (
+    *("request_id", "agent", "to", "message_id", "traceparent", "via", "attempt"),
+    *("method", "route", "status", "duration"),
+)
 OURS = "agent_hub"
 HANDLER = "agent-hub"
 
@@ -77,6 +82,8 @@ def _entry(record: logging.LogRecord) -> dict[str, Any]:
         "level": record.levelname.lower(),
         "event": _event(record),
     }
+    if trail.is_kept() and (request_id := trail.REQUEST_ID.get(None)) is not None:
+        entry["request_id"] = request_id
     entry.update((name, getattr(record, name)) for name in FIELDS if hasattr(record, name))
     if record.exc_info and record.exc_info[1]:
         entry["exception"] = _describe(record.exc_info[1])

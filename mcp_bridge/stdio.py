@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 
 import httpx2
 from mcp.client import Client
+from mcp.client.streamable_http import streamable_http_client
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
+from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
@@ -38,15 +40,28 @@ from mcp_bridge.server import INSTRUCTIONS, NAME, TITLE
 
 REVISION = "2026-07-28"
 
+NOT_LET_IN = "the hub asks for a credential: AGENT_HUB_TOKEN must hold a good token"
+
 Context = ServerRequestContext[Any, Any]
 _Result = TypeVar("_Result", bound=Result)
 
 
 class Bridge:
-    """Passes requests on to the hub at `url`."""
+    """Passes requests on to the hub at `url`, with `token` if it asks for a credential."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str | None = None) -> None:
         self._url = url
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    def _http_client(self, statuses: list[int]) -> httpx2.AsyncClient:
+        """A client that notes the status of each answer."""
+
+        async def note(response: httpx2.Response) -> None:
+            statuses.append(response.status_code)
+
+        client = create_mcp_http_client(headers=self._headers)
+        client.event_hooks = {"response": [note]}
+        return client
 
     async def tools(
         self, context: Context, params: PaginatedRequestParams | None
@@ -85,13 +100,18 @@ class Bridge:
             )
 
         failure: MCPError
+        statuses: list[int] = []
         try:
-            async with Client(self._url, mode=REVISION) as hub:
+            transport = streamable_http_client(self._url, http_client=self._http_client(statuses))
+            async with Client(transport, mode=REVISION) as hub:
                 return await hub.session.send_request(
                     request, result, progress_callback=None if token is None else tell
                 )
         except* MCPError as refused:
+            # Of the hub's own refusal the SDK's error says only that there was one.
             failure = _first(refused)
+            if 401 in statuses:
+                failure = MCPError(INTERNAL_ERROR, NOT_LET_IN)
         except* httpx2.TransportError:
             # Comes with an MCPError that says less.
             failure = MCPError(INTERNAL_ERROR, f"the hub at {self._url} cannot be reached")
@@ -103,9 +123,9 @@ def _first(group: BaseExceptionGroup[MCPError]) -> MCPError:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-async def serve(url: str, version: str) -> None:
+async def serve(url: str, version: str, token: str | None = None) -> None:
     """Speak MCP on stdin and stdout, for the hub at `url`, until stdin ends."""
-    bridge = Bridge(url)
+    bridge = Bridge(url, token)
     server: Server[Any] = Server(
         NAME,
         version=version,

@@ -52,7 +52,8 @@ class AgentClient:
             await agent.send_message("alpha", "Hello")
             await agent.listen(handler)
 
-    `agent_id` is `<slug of name>-<first 8 of session_id>` unless given. `since` is a cursor of an
+    `agent_id` is `<slug of name>-<first 8 of session_id>` unless given. `token` is the credential
+    for a hub that asks for one; it has to cover this id. `since` is a cursor of an
     earlier life (its `cursor`) to read on from; without one, what the hub still owes comes
     anyway. At most `max_in_flight` messages are read ahead of the handler.
 
@@ -68,6 +69,7 @@ class AgentClient:
         session_id: str | None = None,
         name: str | None = None,
         agent_id: str | None = None,
+        token: str | None = None,
         capabilities: Iterable[str] = (),
         metadata: Mapping[str, Any] | None = None,
         since: str | None = None,
@@ -83,7 +85,7 @@ class AgentClient:
             "metadata": dict(metadata or {}),
         }
         self._pace = pace or Pace()
-        self._rest = Rest(server_url, self._pace)
+        self._rest = Rest(server_url, self._pace, token)
         self._position = Position(since)
         self._handed = Handed()
         self._max_in_flight = max_in_flight

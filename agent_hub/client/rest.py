@@ -24,13 +24,17 @@ class Response(NamedTuple):
 
 
 class Rest:
-    """Every failure leaves here as a HubError, one that may pass with `retryable`."""
+    """Every failure leaves here as a HubError, one that may pass with `retryable`.
 
-    def __init__(self, server_url: str, pace: Pace) -> None:
+    `token` is shown with each request; aiohttp does not pass it on to another origin.
+    """
+
+    def __init__(self, server_url: str, pace: Pace, token: str | None = None) -> None:
         if not server_url.startswith(("http://", "https://")):
             raise ValueError(f"server_url must start with http:// or https://, not {server_url!r}")
         self._base = server_url.rstrip("/")
         self._pace = pace
+        self._headers = _authorization(token)
         self._session: aiohttp.ClientSession | None = None
 
     async def call(self, method: str, path: str, **request: Any) -> Response:
@@ -74,9 +78,20 @@ class Rest:
         # Not in the constructor: a session belongs to the event loop that it is made in.
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=_timeout(ANSWER_SECONDS), raise_for_status=_raise_refusal
+                timeout=_timeout(ANSWER_SECONDS),
+                raise_for_status=_raise_refusal,
+                headers=self._headers,
             )
         return self._session
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    """Raises ValueError for what cannot be a token; the text does not repeat it."""
+    if token is None:
+        return {}
+    if not (token.isascii() and token.isprintable() and token and " " not in token):
+        raise ValueError("token must be one word of ASCII characters")
+    return {"Authorization": f"Bearer {token}"}
 
 
 async def _raise_refusal(response: aiohttp.ClientResponse) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import Draining, RateLimited
 from agent_hub.core.metrics import Metrics
-from agent_hub.core.rate_limit import Quota, TokenBuckets
+from agent_hub.core.rate_limit import Buckets, Quota
 from agent_hub.core.wakeup import Wakeup
 
 DRAINING_RETRY_SECONDS = 1.0
@@ -18,7 +20,7 @@ class Admission:
         self,
         clock: Clock,
         metrics: Metrics,
-        buckets: TokenBuckets,
+        buckets: Buckets,
         poll_seconds: float | None = None,
     ) -> None:
         self._clock = clock
@@ -32,10 +34,22 @@ class Admission:
     def is_draining(self) -> bool:
         return self._draining
 
-    def take(self, key: str, cost: float = 1.0) -> None:
-        """Count a call of an agent (or of an address). Raises RateLimited."""
+    def take(self, key: str, cost: float = 1.0) -> Awaitable[None] | None:
+        """Count a call of an agent (or of an address). Raises RateLimited.
+
+        What is returned must be awaited, and raises then. It is None where counting needs no
+        waiting: a coroutine for nothing would cost each call more than the counting.
+        """
         try:
-            self._buckets.take(key, cost)
+            counted = self._buckets.take(key, cost)
+        except RateLimited:
+            self._metrics.rate_limited()
+            raise
+        return None if counted is None else self._counted(counted)
+
+    async def _counted(self, counted: Awaitable[None]) -> None:
+        try:
+            await counted
         except RateLimited:
             self._metrics.rate_limited()
             raise

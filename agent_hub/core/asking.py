@@ -40,6 +40,7 @@ class Question:
     ) -> None:
         self.receipt = receipt
         self.taken = False
+        self.is_counted = False  # by the stream on which the answer was written
         self._asking = asking
         self._caller = caller
         self._submission = submission
@@ -83,6 +84,8 @@ class Question:
             return
         self._closed = True
         wait = self._wait
+        if self.taken and wait is not None and wait.delivery and not self.is_counted:
+            self._asking.on_delivered(self._caller.via, [wait.delivery])
         keyless = self._submission.draft.idempotency_key is None
         await self._asking.let_go(
             self.asker,
@@ -104,6 +107,7 @@ class Asking:
         owed: Owed,
         alarm: Callable[[float | None], Wakeup],
         vigil: Vigil,
+        on_delivered: Callable[[str, Sequence[Delivery]], None],
         on_ack: Callable[[str, Sequence[Acked]], None],
     ) -> None:
         self._backend = backend
@@ -111,6 +115,7 @@ class Asking:
         self._owed = owed
         self._alarm = alarm
         self._vigil = vigil
+        self.on_delivered = on_delivered
         self._on_ack = on_ack
         self._holders: Counter[str] = Counter()
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from agent_hub.core import trail
 from agent_hub.core.admission import Admission
 from agent_hub.core.asking import Asking
 from agent_hub.core.authentication import Authentication
 from agent_hub.core.bounds import DEFAULT_TTL_SECONDS
 from agent_hub.core.clock import Clock
+from agent_hub.core.message import Delivery
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.permissions import Permissions
 from agent_hub.core.presence import Presence, PresenceEvent
 from agent_hub.core.queue_backend import Acked, QueueBackend, Totals
-from agent_hub.core.rate_limit import TokenBuckets
+from agent_hub.core.rate_limit import Buckets, TokenBuckets
 from agent_hub.core.reading import Reading
 from agent_hub.core.registry import Registry
 from agent_hub.core.sending import Sending
@@ -38,7 +40,7 @@ class Hub:
         clock: Clock,
         *,
         metrics: Metrics | None = None,
-        buckets: TokenBuckets | None = None,
+        buckets: Buckets | None = None,
         default_ttl: float = DEFAULT_TTL_SECONDS,
         authentication: Authentication | None = None,
     ) -> None:
@@ -57,7 +59,13 @@ class Hub:
         self._vigil = Vigil(clock, authentication)
         self._streams = Streams(backend, clock, metrics, self._owed, self._vigil, self._count_acked)
         self._asking = Asking(
-            backend, metrics, self._owed, self._admission.alarm, self._vigil, self._count_acked
+            backend,
+            metrics,
+            self._owed,
+            self._admission.alarm,
+            self._vigil,
+            self._count_delivered,
+            self._count_acked,
         )
         self._upkeep = Upkeep(
             backend, clock, metrics, self._owed, self._presence, buckets, self._streams
@@ -97,6 +105,7 @@ class Hub:
             registry,
             self._owed,
             self._streams,
+            self._count_delivered,
             self._count_acked,
         )
         self.look = reading.look
@@ -113,7 +122,15 @@ class Hub:
     def _announce(self, events: list[PresenceEvent]) -> None:
         self.on_presence(events)
 
+    def _count_delivered(self, via: str, deliveries: Sequence[Delivery]) -> None:
+        trail.delivered(via, deliveries)
+        now = self._clock.time()
+        for delivery in deliveries:
+            age = now - delivery.message.accepted_at
+            self._metrics.delivered(via, delivery.attempt > 1, age)
+
     def _count_acked(self, mode: str, acked: Sequence[Acked]) -> None:
+        trail.acked(mode, acked)
         now = self._clock.time()
         for one in acked:
             self._metrics.acked(mode, now - one.accepted_at)

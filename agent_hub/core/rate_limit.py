@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from math import ceil, floor
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -17,6 +19,22 @@ class Quota(Struct, frozen=True):
     burst: int
     remaining: int
     reset: int
+
+
+class Buckets(Protocol):
+    """What calls are counted against, by key."""
+
+    def take(self, key: str, cost: float = 1.0) -> Awaitable[None] | None:
+        """Raise RateLimited when too little is left; a refused call costs nothing.
+
+        What must be asked elsewhere is awaited, and raises then.
+        """
+
+    def quota(self, key: str) -> Quota | None:
+        """What is left to `key`, as far as is known here; None when there is no limit."""
+
+    def sweep(self) -> None:
+        """Forget what need not be known."""
 
 
 class _Bucket(Struct, gc=False):
@@ -67,6 +85,10 @@ class TokenBuckets:
         bucket.tokens = min(float(self._burst), refilled)
         bucket.filled_at = now
         return bucket
+
+    def fill(self, key: str, tokens: float) -> None:
+        """Set what a bucket holds now: it is another's, and this one only keeps it in mind."""
+        self._bucket(key).tokens = tokens
 
     def quota(self, key: str) -> Quota | None:
         """What is left to `key`; None when there is no limit."""

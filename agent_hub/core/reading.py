@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from msgspec import Struct
@@ -81,6 +82,7 @@ class Reading:
         registry: Registry,
         owed: Owed,
         streams: Streams,
+        on_delivered: Callable[[str, Sequence[Delivery]], None],
         on_ack: Callable[[str, Sequence[Acked]], None],
     ) -> None:
         self._backend = backend
@@ -92,6 +94,7 @@ class Reading:
         self._registry = registry
         self._owed = owed
         self._streams = streams
+        self._on_delivered = on_delivered
         self._on_ack = on_ack
 
     async def look(
@@ -110,7 +113,8 @@ class Reading:
         """
         await self._check(caller, agent_id, limit, MAX_LOOKED_AT, wait, within="?")
         cursor = None if since is None else Cursor.parse(since, "?since")
-        self._admission.take(agent_id)
+        if (counted := self._admission.take(agent_id)) is not None:
+            await counted
         await self._registry.sign_of_life(agent_id)
 
         async def shown() -> Page | None:
@@ -170,14 +174,9 @@ class Reading:
         await self._check(caller, agent_id, limit, MAX_RECEIVED, wait, within="/")
         if lease is not None:
             check_lease(lease)
-        self._admission.take(agent_id)
+        if (counted := self._admission.take(agent_id)) is not None:
+            await counted
         await self._registry.sign_of_life(agent_id)
-
-        def count_delivered(deliveries: Sequence[Delivery]) -> None:
-            now = self._clock.time()
-            for delivery in deliveries:
-                age = now - delivery.message.accepted_at
-                self._metrics.delivered(caller.via, delivery.attempt > 1, age)
 
         return Taking(
             self._backend,
@@ -186,7 +185,7 @@ class Reading:
             max_bytes=max_bytes,
             seconds=lease,
             until_found=lambda read: self._when_there_is(caller, agent_id, wait, read),
-            on_delivered=count_delivered,
+            on_delivered=partial(self._on_delivered, caller.via),
             on_ack=self._on_ack,
             owed=self._owed,
         )
@@ -273,7 +272,8 @@ class Reading:
         if not caller.is_anyone:
             caller.must_have(Scope.READ, Scope.SEND)
             await self._permissions.act_as(caller, agent_id)
-        self._admission.take(agent_id)
+        if (counted := self._admission.take(agent_id)) is not None:
+            await counted
         standings = await self._backend.standings(agent_id, message_id)
         if not standings:
             raise NotFound(f"{agent_id} neither sent nor got a message {message_id!r}, lately")

@@ -62,7 +62,8 @@ class Registry:
         caller.must_act_as(agent.agent_id)
         check_agent(agent)
         self._admission.refuse_when_draining()
-        self._admission.take(agent.agent_id)
+        if (counted := self._admission.take(agent.agent_id)) is not None:
+            await counted
         agent.owner = caller.subject or None
         is_new = await self._backend.put_agent(agent)
         registered = await self._backend.agent(agent.agent_id) or agent
@@ -85,7 +86,8 @@ class Registry:
         caller.must_have(Scope.LIST)
         if status is not None and status not in list(Status):
             raise Invalid.at("?status", f"one of {', '.join(Status)}")
-        self._admission.take(caller.peer)
+        if (counted := self._admission.take(caller.peer)) is not None:
+            await counted
         return [
             (agent, shown)
             for agent, shown in self._with_status(await self._backend.agents())
@@ -95,7 +97,8 @@ class Registry:
     async def agent(self, caller: Principal, agent_id: str) -> tuple[Agent, Status]:
         """One registered agent. Raises NotFound."""
         caller.must_have(Scope.LIST)
-        self._admission.take(caller.peer)
+        if (counted := self._admission.take(caller.peer)) is not None:
+            await counted
         return self._found(agent_id, await self._backend.agent(agent_id))
 
     def _found(self, agent_id: str, agent: Agent | None) -> tuple[Agent, Status]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from agent_hub.core import trail
 from agent_hub.core.admission import Admission
 from agent_hub.core.agent import Status
 from agent_hub.core.asking import Asking, Question
@@ -89,7 +90,8 @@ class Sending:
             if draft.to == ALL:
                 # A copy for each or for none, also when the caller hangs up in the middle.
                 return await asyncio.shield(asyncio.ensure_future(self._broadcast(caller, draft)))
-            self._admission.take(draft.sender)
+            if (counted := self._admission.take(draft.sender)) is not None:
+                await counted
             # Before the message: what was accepted is never refused.
             if self._presence.is_stale(draft.sender):
                 await self._registry.sign_of_life(draft.sender)
@@ -97,6 +99,7 @@ class Sending:
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
             raise
+        trail.accepted(caller.via, draft, receipt.message_id)
         return self._sent(caller, receipt, draft.to)
 
     async def ask(self, caller: Principal, draft: Draft, timeout: float) -> tuple[Sent, Question]:
@@ -108,13 +111,15 @@ class Sending:
             caller.must_have(Scope.READ)  # the reply is read
             await self._check(caller, draft)
             _check_question(draft, timeout)
-            self._admission.take(draft.sender)
+            if (counted := self._admission.take(draft.sender)) is not None:
+                await counted
             await self._registry.sign_of_life(draft.sender)
             submission = self._submission(caller, draft, question=True)
             question = await self._asking.ask(caller, submission, timeout)
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
             raise
+        trail.accepted(caller.via, draft, question.question_id)
         return self._sent(caller, question.receipt, draft.to), question
 
     async def _check(self, caller: Principal, draft: Draft) -> None:
@@ -146,10 +151,13 @@ class Sending:
 
     async def _broadcast(self, caller: Principal, draft: Draft) -> Broadcast:
         others = [a.agent_id for a in await self._backend.agents() if a.agent_id != draft.sender]
-        self._admission.take(draft.sender, 1 + len(others) / RECIPIENTS_PER_TOKEN)
+        cost = 1 + len(others) / RECIPIENTS_PER_TOKEN
+        if (counted := self._admission.take(draft.sender, cost)) is not None:
+            await counted
         await self._registry.sign_of_life(draft.sender)
         submission = replace(self._submission(caller, draft), broadcast=True)
         replayed = await self._claim(submission)
+        trail.accepted(caller.via, draft, submission.message_id)
         result = Broadcast(
             message_id=submission.message_id,
             expires_at=0.0,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from secrets import token_hex
 
+from agent_hub.core import trail
 from agent_hub.core.asking import Question
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable
@@ -223,6 +224,7 @@ class Subscription:
 
     def written(self, deliveries: Sequence[Delivery]) -> None:
         """These were written to the reader's stream, in this order."""
+        trail.delivered(self._via, deliveries)
         for delivery in deliveries:
             self._count(delivery)
         if self.receipts:
@@ -289,6 +291,7 @@ class Subscription:
         message_id = answer.message.id
         self._in_flight[message_id] = question.question_id
         self._questions[message_id] = question
+        question.is_counted = True
         self.written([answer])
         with suppress(BackendUnavailable):  # it is held again before long
             await self.hold()

@@ -11,7 +11,7 @@ from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.presence import Presence
 from agent_hub.core.queue_backend import RENEW_SECONDS, QueueBackend, Undelivered
-from agent_hub.core.rate_limit import TokenBuckets
+from agent_hub.core.rate_limit import Buckets
 from agent_hub.core.streams import Streams
 
 TICK_SECONDS = 1.0
@@ -35,7 +35,7 @@ class Upkeep:
         metrics: Metrics,
         owed: Owed,
         presence: Presence,
-        buckets: TokenBuckets,
+        buckets: Buckets,
         streams: Streams,
     ) -> None:
         self._backend = backend

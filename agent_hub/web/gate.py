@@ -13,6 +13,7 @@ from time import perf_counter
 from aiohttp import hdrs, web
 from multidict import istr
 
+from agent_hub.core import trail
 from agent_hub.core.errors import (
     HubError,
     Internal,
@@ -113,6 +114,7 @@ class Gate:
         async def gated(request: web.Request) -> web.StreamResponse:
             started = perf_counter()
             call = request[CALL] = Call(self._request_id(request))
+            trail.begun(call.request_id)
             method, path = request.method, request.raw_path
             response: web.StreamResponse | None = self._turn_away(request, call.request_id)
             route = TURNED_AWAY
@@ -128,8 +130,10 @@ class Gate:
             if isinstance(response, Reply) and not response.prepared:
                 self.finish(request, response)
                 self._outgoing.take(request, response)
+            seconds = perf_counter() - started
+            trail.answered(method, route, response.status, seconds)
             if response.status != SWITCHED:
-                self._metrics.request(method, route, response.status, perf_counter() - started)
+                self._metrics.request(method, route, response.status, seconds)
             return response
 
         return gated

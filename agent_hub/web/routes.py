@@ -27,6 +27,8 @@ from agent_hub.web.websocket import WebSockets
 from agent_hub.wire import agents, inboxes, messages
 
 API = "/api/v1"
+NO_MESSAGE = ("ack", "receive")
+"""Words after `/messages/` that are calls of their own: no message has such an id."""
 
 
 def api_routes(rest: Rest) -> list[Route]:
@@ -210,7 +212,7 @@ def add_routes(
     """Put everything on the router."""
     document = describe(documented, operations.version)
     for route in documented:
-        gate.add(app.router, route.method, route.path, route.handler, access=route.access)
+        gate.add(app.router, route.method, _place(route.path), route.handler, access=route.access)
     pages = {
         f"{API}/openapi.json": Document(document).show,
         "/docs": Reference(document).show,
@@ -221,3 +223,9 @@ def add_routes(
     # A browser cannot set the header: without one, the socket's first frame has to tell.
     socket = "/ws/{agent_id}"
     gate.add(app.router, "GET", socket, websockets.open, access=Access.OPTIONAL, via="websocket")
+
+
+def _place(path: str) -> str:
+    """The path for the router, where a word of `NO_MESSAGE` is not taken for a message's id."""
+    words = "|".join(NO_MESSAGE)
+    return path.replace("{message_id}", rf"{{message_id:(?!(?:{words})$)[^/]+}}")

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from agent_hub.core.clock import Clock
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import QueueBackend
-from agent_hub.core.rate_limit import TokenBuckets
+from agent_hub.core.rate_limit import Buckets, TokenBuckets
 from tests.clock import ManualClock
 from tests.core.calls import Counted
 
@@ -28,9 +29,15 @@ async def open_hub(
     """Start a hub that counts; with a rate limit when `rate` is given."""
     hubs: list[Hub] = []
 
-    async def open_with(*, rate: float = 0, burst: int = 20, **options: Any) -> Hub:
-        buckets = TokenBuckets(rate, burst, clock)
-        hub = Hub(backend, clock, metrics=metrics, buckets=buckets, **options)
+    async def open_with(
+        *,
+        rate: float = 0,
+        burst: int = 20,
+        buckets: Callable[[float, int, Clock], Buckets] = TokenBuckets,
+        **options: Any,
+    ) -> Hub:
+        counts = buckets(rate, burst, clock)
+        hub = Hub(backend, clock, metrics=metrics, buckets=counts, **options)
         await hub.start()
         hubs.append(hub)
         return hub

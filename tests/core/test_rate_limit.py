@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 import pytest
 
+from agent_hub.core.clock import Clock
 from agent_hub.core.errors import Invalid, RateLimited
-from agent_hub.core.rate_limit import Quota, TokenBuckets
+from agent_hub.core.rate_limit import Buckets, Quota, TokenBuckets
 from tests.clock import ManualClock
 from tests.core.calls import ANYONE, Counted, broadcast, draft, receive, register, send
 from tests.core.conftest import OpenHub
+
+
+class Elsewhere:
+    """Buckets that take their time, as those do that several hubs share."""
+
+    def __init__(self, rate: float, burst: int, clock: Clock) -> None:
+        self._buckets = TokenBuckets(rate, burst, clock)
+        self.quota = self._buckets.quota
+        self.sweep = self._buckets.sweep
+
+    async def take(self, key: str, cost: float = 1.0) -> None:
+        await asyncio.sleep(0)
+        self._buckets.take(key, cost)
 
 
 @pytest.fixture
@@ -111,10 +128,15 @@ def test_a_rate_of_0_turns_the_limit_off(clock: ManualClock, rate: float) -> Non
 # --- through the hub ----------------------------------------------------------------------
 
 
+Kind = Callable[[float, int, Clock], Buckets]
+both = pytest.mark.parametrize("kind", [TokenBuckets, Elsewhere])
+
+
+@both
 async def test_every_counted_call_takes_from_the_agents_one_bucket(
-    open_hub: OpenHub, metrics: Counted
+    open_hub: OpenHub, metrics: Counted, kind: Kind
 ) -> None:
-    hub = await open_hub(rate=10, burst=4)
+    hub = await open_hub(rate=10, burst=4, buckets=kind)
     await register(hub, "beta")
     sent = await send(hub, to="beta")
     await receive(hub, "beta")
@@ -125,7 +147,10 @@ async def test_every_counted_call_takes_from_the_agents_one_bucket(
         await hub.ask(ANYONE, draft(), 10)
     with pytest.raises(RateLimited):
         await send(hub)
-    assert metrics.counts["rate limited"] == 3
+    for call in (register(hub, "beta"), receive(hub, "beta"), hub.look(ANYONE, "beta")):
+        with pytest.raises(RateLimited):
+            await call
+    assert metrics.counts["rate limited"] == 6
     assert metrics.counts["rejected rate_limited"] == 2
     await send(hub, sender="gamma")
 
@@ -139,19 +164,22 @@ async def test_heartbeats_and_acks_are_never_counted(open_hub: OpenHub) -> None:
     assert hub.quota("beta") == Quota(10, 1, 0, 1)
 
 
-async def test_who_names_no_agent_is_counted_by_its_address(open_hub: OpenHub) -> None:
-    hub = await open_hub(rate=10, burst=2)
+@both
+async def test_who_names_no_agent_is_counted_by_its_address(open_hub: OpenHub, kind: Kind) -> None:
+    hub = await open_hub(rate=10, burst=2, buckets=kind)
     await hub.agents(ANYONE)
     await hub.agents(ANYONE, status="active")
-    with pytest.raises(RateLimited):
-        await hub.agent(ANYONE, "beta")
+    for call in (hub.agent(ANYONE, "beta"), hub.agents(ANYONE)):
+        with pytest.raises(RateLimited):
+            await call
     assert hub.quota("127.0.0.1") == Quota(10, 2, 0, 1)
 
 
+@both
 async def test_a_broadcast_costs_1_and_a_fiftieth_of_each_recipient(
-    open_hub: OpenHub, clock: ManualClock
+    open_hub: OpenHub, kind: Kind
 ) -> None:
-    hub = await open_hub(rate=10, burst=20)
+    hub = await open_hub(rate=10, burst=20, buckets=kind)
     await register(hub, *(f"agent-{number}" for number in range(100)))
     await broadcast(hub, sender="beta")
     assert hub.quota("beta") == Quota(10, 20, 17, 1)
@@ -170,6 +198,7 @@ async def test_idle_buckets_are_forgotten_by_the_upkeep(
     hub = await open_hub(rate=10, burst=20)
     await send(hub)
     buckets = hub._admission._buckets
+    assert isinstance(buckets, TokenBuckets)
     assert len(buckets) == 1
     await clock.advance(60)
     assert len(buckets) == 0

@@ -6,12 +6,15 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.shared.exceptions import MCPError
 
+from tests.auth.guarded import guarded_hub
+from tests.clock import ManualClock
 from tests.mcp.door import Ide
 from tests.server import RunningHub
 from tests.web.caller import Caller
@@ -19,10 +22,10 @@ from tests.web.waiting import until
 
 
 @asynccontextmanager
-async def bridged(url: str, era: str) -> AsyncIterator[Ide]:
+async def bridged(url: str, era: str, **variables: str) -> AsyncIterator[Ide]:
     """An IDE whose MCP server is the bridge, a process of its own."""
     command = ["-m", "agent_hub", "stdio", "--url", url]
-    parameters = StdioServerParameters(command=sys.executable, args=command)
+    parameters = StdioServerParameters(command=sys.executable, args=command, env=variables)
     async with Client(stdio_client(parameters), mode=era) as client:
         yield Ide(client)
 
@@ -53,3 +56,17 @@ async def test_without_a_hub_the_bridge_says_so_and_lives_on() -> None:
         for _ in range(2):
             with pytest.raises(MCPError, match="cannot be reached"):
                 await alpha.client.list_tools()
+
+
+async def test_the_bridge_shows_its_token_to_a_hub_that_asks_for_one(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with guarded_hub(tmp_path, clock) as guarded:
+        token = await guarded.token("alpha")
+        async with bridged(f"{guarded.hub.url}/mcp", "legacy", AGENT_HUB_TOKEN=token) as alpha:
+            await alpha.call("checkin_client", client_id="alpha", name="Alpha")
+            assert (await alpha.refused("get_messages", client_id="beta"))["code"] == "forbidden"
+        async with bridged(f"{guarded.hub.url}/mcp", "legacy") as nobody:
+            for _ in range(2):
+                with pytest.raises(MCPError, match="credential"):
+                    await nobody.client.list_tools()

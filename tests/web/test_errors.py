@@ -12,7 +12,7 @@ from agent_hub.core.errors import HubError
 from agent_hub.wire.problems import STATUS
 from tests.codes import CODES
 from tests.server import RunningHub
-from tests.web.caller import AGENTS, MESSAGES, PROBLEM_KEYS, Caller
+from tests.web.caller import ACK, AGENTS, MESSAGES, PROBLEM_KEYS, RECEIVE, Caller
 from tests.web.raw import call, connected
 
 
@@ -49,6 +49,13 @@ async def test_a_method_that_is_not_there_is_a_problem_that_names_the_others(
     told = await rest.call(method, MESSAGES, status=405)
     assert told["code"] == "method_not_allowed"
     assert rest.headers["Allow"] == "GET, HEAD, POST"
+
+
+@pytest.mark.parametrize("path", [ACK, RECEIVE])
+async def test_a_word_that_is_a_call_is_no_message_id(rest: Caller, path: str) -> None:
+    told = await rest.call("GET", f"{path}?agent_id=beta", status=405)
+    assert told["code"] == "method_not_allowed"
+    assert rest.headers["Allow"] == "POST"
 
 
 async def test_a_problem_has_the_members_of_its_standard(rest: Caller) -> None:

@@ -1,0 +1,81 @@
+"""AgentClient, the example and a hub that asks for credentials."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import client_example
+from agent_hub import AgentClient
+from agent_hub.client import HubError, Pace
+from agent_hub.client.errors import Disconnected
+from tests.auth.guarded import Guarded, guarded_hub
+from tests.clock import ManualClock
+from tests.web.waiting import until
+
+QUICK = Pace(tries=1)
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Guarded]:
+    async with guarded_hub(tmp_path, clock) as guarded:
+        yield guarded
+
+
+async def test_a_client_shows_its_token_by_rest_and_on_its_stream(guarded: Guarded) -> None:
+    url = guarded.hub.url
+    async with (
+        AgentClient(url, agent_id="alpha", token=await guarded.token("alpha")) as alpha,
+        AgentClient(url, agent_id="beta", token=guarded.issuer.token()) as beta,
+    ):
+        await alpha.register()
+        await beta.register()
+        await beta.send_message("alpha", "hello")
+        async for delivery in alpha.deliveries():
+            assert (delivery.message.sender, delivery.message.text) == ("beta", "hello")
+            await delivery.ack()
+            break
+
+
+@pytest.mark.parametrize("token", [None, "made up"])
+async def test_without_a_good_one_a_client_is_told_so(guarded: Guarded, token: str | None) -> None:
+    if token is not None:
+        token = "ah_made-up"
+    async with AgentClient(guarded.hub.url, agent_id="beta", token=token, pace=QUICK) as beta:
+        with pytest.raises(HubError) as refused:
+            await beta.register()
+        assert (refused.value.code, refused.value.retryable) == ("unauthenticated", False)
+        assert "ah_made-up" not in str(refused.value)
+
+
+async def test_a_stream_ends_for_good_when_its_token_is_revoked(
+    guarded: Guarded, clock: ManualClock
+) -> None:
+    token = await guarded.token("beta")
+    async with AgentClient(guarded.hub.url, agent_id="beta", token=token) as beta:
+        stream = beta.deliveries()
+        reading = asyncio.ensure_future(anext(stream))
+        await until(lambda: guarded.hub.hub.open_subscriptions == 1)
+        await guarded.tokens.revoke(token)
+        await clock.advance(5)
+        with pytest.raises((Disconnected, HubError)) as ended:
+            await reading
+        assert ended.value.code in ("bad_credential", "unauthenticated")
+
+
+@pytest.mark.parametrize("token", ["", "two words", "é", "x\ny"])
+def test_what_can_be_no_token_is_refused_without_being_repeated(token: str) -> None:
+    with pytest.raises(ValueError, match="token") as refusal:
+        AgentClient(agent_id="beta", token=token)
+    assert not token or token not in str(refusal.value)
+
+
+async def test_the_example_takes_its_token_from_the_environment(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AGENT_HUB_TOKEN", await guarded.token("alpha-*", "beta-*"))
+    await client_example.converse(guarded.hub.url)
+    assert "both have left" in capsys.readouterr().out
