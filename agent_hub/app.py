@@ -111,7 +111,7 @@ def create_app(
     app = web.Application()
     app[HUB] = hub
     app[GATE] = gate
-    app[ON_RELOAD] = []
+    app[ON_RELOAD] = [] if authentication is None else [authentication.read_again]
     routes = api_routes(rest) + operation_routes(operations, open_metrics=settings.metrics_open)
     sockets = WebSockets(hub, clock, gate, callers, roster)
     add_routes(app, gate, routes, operations, sockets)
