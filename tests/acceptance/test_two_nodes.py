@@ -113,6 +113,25 @@ async def test_a_second_socket_at_the_other_node_takes_over(nodes: Nodes) -> Non
         assert (await newer.next())["text"] == "to the newer"
 
 
+@pytest.mark.parametrize(("scope", "accepted"), [("shared", 5), ("node", 10)])
+async def test_a_shared_rate_limit_is_one_for_both_nodes(
+    scope: str, accepted: int, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis_server.flush()
+    monkeypatch.setenv("AGENT_HUB_BACKEND", redis_server.url)
+    limit: dict[str, Any] = {"rate_limit": 0.01, "rate_burst": 5, "rate_limit_scope": scope}
+    statuses, left = [], ""
+    async with running_hub(**limit) as a, running_hub(**limit) as b:
+        for number in range(12):
+            draft = {"from": "alpha", "to": "beta", "text": f"{number}"}
+            node = (a, b)[number % 2]
+            async with node.session.post("/api/v1/messages", json=draft) as response:
+                statuses.append(response.status)
+                left = response.headers["RateLimit"]
+    assert statuses == [202] * accepted + [429] * (12 - accepted)
+    assert left.startswith('"agent";r=0;')
+
+
 @pytest.mark.parametrize("times", [10, pytest.param(200, marks=pytest.mark.slow)])
 async def test_a_hundred_sends_with_one_key_at_two_nodes_are_one_message(
     times: int, nodes: Nodes
