@@ -9,10 +9,13 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from agent_hub import __version__
+from agent_hub.auth.oauth.documents import Documents
+from agent_hub.auth.oauth.server import AuthorizationServer
 from agent_hub.auth.store import CredentialStore
 from agent_hub.clock import SystemClock
 from agent_hub.config import Settings
@@ -20,8 +23,8 @@ from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import Limits, QueueBackend
-from agent_hub.core.rate_limit import Buckets, TokenBuckets
-from agent_hub.credentials import credential_store, proofs
+from agent_hub.core.rate_limit import TokenBuckets
+from agent_hub.credentials import authorization_server, credential_store, proofs
 from agent_hub.prometheus import PrometheusMetrics, Share
 from agent_hub.queue_backends.measured import measured
 from agent_hub.queue_backends.memory import MemoryBackend
@@ -32,7 +35,7 @@ from agent_hub.web.attendance import Attendance
 from agent_hub.web.bodies import MAX_BODY_BYTES, Bodies
 from agent_hub.web.callers import Callers
 from agent_hub.web.connection import Runner
-from agent_hub.web.gate import LOCAL_HOSTS, Gate
+from agent_hub.web.gate import LOCAL_HOSTS, Access, Gate, Handler
 from agent_hub.web.keys import CALL
 from agent_hub.web.ops import Operations
 from agent_hub.web.proxies import Proxies
@@ -41,6 +44,7 @@ from agent_hub.web.roster import Roster
 from agent_hub.web.routes import add_routes, api_routes, operation_routes
 from agent_hub.web.websocket import WebSockets
 from agent_hub.workers import Worker
+from mcp_bridge.asgi import Adapter, Application
 from mcp_bridge.mounting import PATHS, Mounting
 from mcp_bridge.server import make_server, may_wait
 from mcp_bridge.updates import Updates
@@ -76,6 +80,7 @@ def create_app(
     backend: QueueBackend | None = None,
     share: Share | None = None,
     credentials: CredentialStore | None = None,
+    documents: Documents | None = None,
 ) -> web.Application:
     """The whole hub as one aiohttp application. A test hands in its own clock and stores.
 
@@ -87,17 +92,33 @@ def create_app(
     metrics.backend = backend.name
     if settings.auth:
         credentials = credentials or credential_store(settings, clock)
-    authentication = None if credentials is None else proofs(settings, credentials, clock)
+
+    async def owner_of(agent_id: str) -> str | None:
+        known = await backend.agent(agent_id)
+        return None if known is None else known.owner
+
+    signing_in = authentication = None
+    if credentials is not None:
+        signing_in = authorization_server(settings, credentials, clock, owner_of, documents)
+        authentication = proofs(settings, credentials, clock, signing_in)
     hub = Hub(
         backend,
         clock,
         metrics=metrics,
-        buckets=_buckets(settings, clock, backend),
+        buckets=TokenBuckets(settings.rate_limit, settings.rate_burst, clock),
         default_ttl=settings.message_ttl,
         authentication=authentication,
     )
     callers = Callers(authentication, Proxies(settings.trusted_proxy, settings.forwarded_header))
-    gate = Gate(hub, metrics, callers, hosts=_hosts(settings), origins=settings.cors_origin)
+    gate = Gate(
+        hub,
+        metrics,
+        callers,
+        hosts=_hosts(settings),
+        origins=settings.cors_origin,
+        own_origin=settings.public_url or None,
+        metadata_url=_metadata_url(signing_in, callers),
+    )
     bodies = Bodies(clock)
     rest = Rest(hub, gate, bodies, Attendance(clock))
     operations = Operations(
@@ -111,19 +132,72 @@ def create_app(
     app = web.Application()
     app[HUB] = hub
     app[GATE] = gate
-    app[ON_RELOAD] = [] if authentication is None else [authentication.read_again]
+    app[ON_RELOAD] = []
     routes = api_routes(rest) + operation_routes(operations, open_metrics=settings.metrics_open)
     sockets = WebSockets(hub, clock, gate, callers, roster)
     add_routes(app, gate, routes, operations, sockets)
-    app.cleanup_ctx.append(_lifetime(hub, roster, metrics, credentials))
+    app.cleanup_ctx.append(_lifetime(hub, roster, metrics, credentials, signing_in))
     app.on_shutdown.append(_drain)
     _mount_mcp(app, hub, clock, gate, callers, bodies)
+    if signing_in is not None:
+        _mount_oauth(app, signing_in, clock, gate, callers, bodies)
     return app
 
 
 def _hosts(settings: Settings) -> Collection[str] | None:
     """The names that a hub for this machine alone answers to; a proxy has others."""
-    return LOCAL_HOSTS if settings.is_loopback and not settings.trusted_proxy else None
+    if not settings.is_loopback or settings.trusted_proxy:
+        return None
+    return LOCAL_HOSTS | ({urlsplit(settings.public_url).hostname or ""} - {""})
+
+
+def _metadata_url(
+    signing_in: AuthorizationServer | None, callers: Callers
+) -> Callable[[web.Request], str | None]:
+    """Where a client of the MCP door reads how to sign in."""
+
+    def url(request: web.Request) -> str | None:
+        if signing_in is None or request.path not in PATHS:
+            return None
+        return signing_in.resource_metadata(callers.scheme(request), request.host)
+
+    return url
+
+
+def _mount_oauth(
+    app: web.Application,
+    server: AuthorizationServer,
+    clock: Clock,
+    gate: Gate,
+    callers: Callers,
+    bodies: Bodies,
+) -> None:
+    """What signs people in: open to everybody, because nobody has a credential yet."""
+    adapter = Adapter(clock, gate.finish)
+
+    def handler(run: Application) -> Handler:
+        async def serve(request: web.Request) -> web.StreamResponse:
+            body = await bodies.read(request)
+            peer, scheme = (callers.peer(request), 0), callers.scheme(request)
+            return await adapter.serve(request, body, run, client=peer, scheme=scheme)
+
+        return serve
+
+    for endpoint in server.endpoints():
+        gate.add(
+            app.router,
+            endpoint.method,
+            endpoint.path,
+            handler(server.application(endpoint)),
+            access=Access.OPEN,
+            takes_form=endpoint.takes_form,
+            is_page=endpoint.is_page,
+        )
+
+    async def finish(app: web.Application) -> None:
+        await adapter.finish()
+
+    app.on_cleanup.append(finish)
 
 
 def _mount_mcp(
@@ -160,17 +234,18 @@ def _backend(
     return MemoryBackend(clock, limits)
 
 
-def _buckets(settings: Settings, clock: Clock, backend: QueueBackend) -> Buckets:
-    make = backend.buckets if settings.rate_limit_scope == "shared" else TokenBuckets
-    return make(settings.rate_limit, settings.rate_burst, clock)
-
-
 def _lifetime(
-    hub: Hub, roster: Roster, metrics: PrometheusMetrics, credentials: CredentialStore | None
+    hub: Hub,
+    roster: Roster,
+    metrics: PrometheusMetrics,
+    credentials: CredentialStore | None,
+    signing_in: AuthorizationServer | None,
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(app: web.Application) -> AsyncIterator[None]:
         if credentials is not None:
             await credentials.open()
+        if signing_in is not None:
+            await signing_in.open()
         await hub.start()
         yield
         roster.close()

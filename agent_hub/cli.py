@@ -9,7 +9,7 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from agent_hub import __version__, credential_flags, logs, settings_shown
+from agent_hub import __version__, credential_flags, logs, settings_shown, sign_in_flags
 from agent_hub.config import Settings, SettingsError, flag_name, load
 from agent_hub.queue_backends.lock import FileLock, in_use
 from agent_hub.workers import Supervisor, Worker
@@ -20,7 +20,16 @@ PROGRAM = "agent-hub"
 USAGE_ERROR = 2
 MCP_URL = "http://127.0.0.1:8080/mcp"
 # Whatever else comes first belongs to `serve`, the command that may be left out.
-TOP_LEVEL = ("serve", "stdio", "config", *credential_flags.COMMANDS, "-h", "--help", "--version")
+TOP_LEVEL = (
+    "serve",
+    "stdio",
+    "config",
+    *credential_flags.COMMANDS,
+    *sign_in_flags.COMMANDS,
+    "-h",
+    "--help",
+    "--version",
+)
 EPILOG = (
     "Each flag is also a variable, in the environment or in .env: --message-ttl is"
     " AGENT_HUB_MESSAGE_TTL. A flag wins over the environment, the environment over .env."
@@ -43,6 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from agent_hub.credential_commands import run
 
         return run(flags)
+    if flags["command"] in sign_in_flags.COMMANDS:
+        from agent_hub.sign_in_commands import run as run_sign_in
+
+        return run_sign_in(flags)
     command = flags.pop("command")
     if command == "stdio":
         return stdio(flags["url"])
@@ -195,6 +208,7 @@ def _parser() -> argparse.ArgumentParser:
         "--url", default=MCP_URL, help="the hub's MCP address (default: %(default)s)"
     )
     credential_flags.add_to(commands)
+    sign_in_flags.add_to(commands)
     return parser
 
 

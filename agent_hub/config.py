@@ -171,6 +171,31 @@ class Settings(BaseSettings):
     jwt_scope_claim: str = Field(
         default="scope", description="with jwt: the claim that names the scopes"
     )
+    public_url: str = Field(
+        default="",
+        description="with oauth: the hub's address as its clients know it, https://host[:port];"
+        " needed beyond this machine",
+    )
+    oauth_algorithm: Literal["ES256", "EdDSA", "RS256", "HS256"] = Field(
+        default="ES256", description="with oauth: how the hub signs its tokens"
+    )
+    oauth_dynamic_registration: bool = Field(
+        default=False, description="with oauth: let programs register themselves (RFC 7591)"
+    )
+    oidc_issuer: str = Field(
+        default="", description="with oauth: an OpenID provider that says who a person is"
+    )
+    oidc_client_id: str = Field(default="", description="with oidc-issuer: the hub's name there")
+    oidc_client_secret: str = Field(
+        default="",
+        description="with oidc-issuer: the hub's secret there, if it has one",
+        repr=False,
+    )
+    oidc_allow: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="with oidc-issuer: who may sign in: an address, a @domain, sub:SUBJECT, or *"
+        " for everybody there; repeat it or separate with commas",
+    )
     metrics_open: bool = Field(
         default=False, description="show /metrics also to those who show no credential"
     )
@@ -224,8 +249,6 @@ class Settings(BaseSettings):
         for method in methods:
             if method not in (NO_METHOD, *METHODS):
                 raise ValueError(f"{method!r} is none of {', '.join((NO_METHOD, *METHODS))}")
-        if "oauth" in methods:
-            raise ValueError("oauth is not available yet; use token, or jwt")
         if NO_METHOD in methods and len(methods) > 1:
             raise ValueError("none is all or nothing")
         return () if methods == (NO_METHOD,) else methods
@@ -246,6 +269,35 @@ class Settings(BaseSettings):
         if parts.scheme != "https" and "://" in where and not is_local:
             raise ValueError("the keys must come by https://, or from a file")
         return where
+
+    @field_validator("public_url")
+    @classmethod
+    def _whole_origin(cls, url: str) -> str:
+        url = url.lower().removesuffix("/")
+        if not url:
+            return url
+        parts = urlsplit(url)
+        is_local = parts.scheme == "http" and _is_local_name(parts.hostname)
+        if not ORIGIN.fullmatch(url) or not (parts.scheme == "https" or is_local):
+            raise ValueError("write https://host[:port], without a path")
+        return url
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _issuer_not_in_the_clear(cls, issuer: str) -> str:
+        parts = urlsplit(issuer)
+        is_local = parts.scheme == "http" and _is_local_name(parts.hostname)
+        if issuer and not (parts.scheme == "https" or is_local):
+            raise ValueError("write the issuer's https:// address, as it stands in its tokens")
+        return issuer
+
+    @field_validator("oidc_allow")
+    @classmethod
+    def _known_people(cls, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        for one in allowed:
+            if one != "*" and "@" not in one and not one.startswith("sub:"):
+                raise ValueError(f"{one!r} is no address, @domain, sub:SUBJECT, or *")
+        return allowed
 
     @field_validator("trusted_proxy")
     @classmethod
@@ -337,6 +389,29 @@ class Settings(BaseSettings):
             raise _fault("auth", f"jwt needs {' and '.join(missing)} too")
         return self
 
+    @model_validator(mode="after")
+    def _known_by_one_name(self) -> Self:
+        reachable = not self.is_loopback or self.trusted_proxy
+        if "oauth" in self.auth and reachable and not self.public_url:
+            raise _fault(
+                "auth",
+                "oauth beyond this machine needs the address by which clients know the hub;"
+                " set `--public-url https://host`",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _whole_identity_provider(self) -> Self:
+        if not self.oidc_issuer:
+            return self
+        if "oauth" not in self.auth:
+            raise _fault("oidc_issuer", "people sign in only with `--auth oauth`")
+        needed = ("oidc_client_id", "oidc_allow")
+        missing = [flag_name(name) for name in needed if not getattr(self, name)]
+        if missing:
+            raise _fault("oidc_issuer", f"it needs {' and '.join(missing)} too")
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -350,6 +425,10 @@ class Settings(BaseSettings):
         files = InitSettingsSource(settings_cls, init_kwargs=_from_files(variables))
         older = InitSettingsSource(settings_cls, init_kwargs=_older_settings(variables))
         return init_settings, env_settings, dotenv_settings, files, older
+
+
+def _is_local_name(host: str | None) -> bool:
+    return host in ("localhost", "127.0.0.1", "::1")
 
 
 def _is_redis(backend: str) -> bool:

@@ -33,19 +33,21 @@ def run(flags: Flags) -> int:
     try:
         if flags["command"] == "secret":
             return _SECRET[flags["action"]]()
-        return asyncio.run(_with_store(flags, _TOKEN[flags["action"]]))
+        return asyncio.run(with_store(flags, _TOKEN[flags["action"]]))
     except (SettingsError, Invalid, sealed.NotOpened) as error:
-        return _say(str(error), USAGE_ERROR)
+        return say(str(error), USAGE_ERROR)
     except HubError as error:
-        return _say(error.detail, FAILED)
+        return say(error.detail, FAILED)
 
 
-def _say(text: str, code: int) -> int:
+def say(text: str, code: int) -> int:
+    """Say it to the person, not to the script; the exit code."""
     print(f"{PROGRAM}: {text}", file=sys.stderr)
     return code
 
 
-async def _with_store(flags: Flags, act: Callable[[Flags, CredentialStore], Awaitable[int]]) -> int:
+async def with_store(flags: Flags, act: Callable[[Flags, CredentialStore], Awaitable[int]]) -> int:
+    """Do something with the credentials of the hub that the settings or `--backend` name."""
     settings = load({"backend": flags["backend"]} if flags.get("backend") else {})
     store = credential_store(settings, SystemClock())
     await store.open()
@@ -66,42 +68,48 @@ async def _create(flags: Flags, store: CredentialStore) -> int:
         scopes=flags["scope"] or None,
         lifetime=flags["expires"],
     )
-    until = "for ever" if token.expires_at is None else f"until {_moment(token.expires_at)}"
+    until = "for ever" if token.expires_at is None else f"until {moment(token.expires_at)}"
     print(text)
-    return _say(f"{PREFIX}{token.id} of {token.name} is good {until}, and is shown only now", 0)
+    return say(f"{PREFIX}{token.id} of {token.name} is good {until}, and is shown only now", 0)
 
 
 async def _list(flags: Flags, store: CredentialStore) -> int:
     rows: list[tuple[str, ...]] = [("id", "name", "agents", "scopes", "created", "expires")]
     rows += [_row(token) for token in await _tokens(store).known()]
+    show(rows)
+    return 0
+
+
+def show(rows: list[tuple[str, ...]]) -> None:
+    """Print a table; the first row is its head."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
-    return 0
 
 
 def _row(token: Token) -> tuple[str, ...]:
-    expires = "never" if token.expires_at is None else _moment(token.expires_at)
+    expires = "never" if token.expires_at is None else moment(token.expires_at)
     if token.expires_at is not None and token.expires_at <= SystemClock().time():
         expires += " (expired)"
     ordinary = set(token.scopes) == ORDINARY
     scopes = "all but admin" if ordinary else ",".join(token.scopes)
     agents = ",".join(token.agents) or "none"
-    return f"{PREFIX}{token.id}", token.name, agents, scopes, _moment(token.created_at), expires
+    return f"{PREFIX}{token.id}", token.name, agents, scopes, moment(token.created_at), expires
 
 
-def _moment(time: float) -> str:
+def moment(time: float) -> str:
+    """Wall time as people write it."""
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 async def _revoke(flags: Flags, store: CredentialStore) -> int:
     if flags["jti"] is not None:
         await Revocations(store).revoke(flags["jti"])
-        return _say("the JWT of that name is good no more, on every node within 5 s", 0)
+        return say("the JWT of that name is good no more, on every node within 5 s", 0)
     if not await _tokens(store).revoke(flags["token"]):
-        return _say("there is no such token", FAILED)
-    return _say("the token is good no more, on every node within 5 s", 0)
+        return say("there is no such token", FAILED)
+    return say("the token is good no more, on every node within 5 s", 0)
 
 
 def _tokens(store: CredentialStore) -> Tokens:
@@ -125,7 +133,7 @@ def _key() -> int:
 def _encrypt() -> int:
     key = os.environ.get(KEY_VARIABLE)
     if not key:
-        return _say(f"{KEY_VARIABLE} must hold a key; make one with `agent-hub secret key`", FAILED)
+        return say(f"{KEY_VARIABLE} must hold a key; make one with `agent-hub secret key`", FAILED)
     if sys.stdin.isatty():
         secret = getpass.getpass("the secret: ")
     else:

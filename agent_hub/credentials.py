@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from agent_hub.auth.jwts import Jwts
 from agent_hub.auth.key_set import KeySet, source
+from agent_hub.auth.oauth.documents import Documents
+from agent_hub.auth.oauth.outside import OutsideProvider
+from agent_hub.auth.oauth.server import AuthorizationServer
+from agent_hub.auth.oauth.sign_in import OwnerOf
 from agent_hub.auth.proofs import Proofs
 from agent_hub.auth.sqlite_store import SqliteStore
 from agent_hub.auth.store import CredentialStore
@@ -17,7 +21,43 @@ def credential_store(settings: Settings, clock: Clock) -> CredentialStore:
     return SqliteStore(settings.credentials_path, clock.time)
 
 
-def proofs(settings: Settings, store: CredentialStore, clock: Clock) -> Proofs:
+def authorization_server(
+    settings: Settings,
+    store: CredentialStore,
+    clock: Clock,
+    owner_of: OwnerOf,
+    documents: Documents | None = None,
+) -> AuthorizationServer | None:
+    """What signs people in; None where the settings do not ask for it."""
+    if "oauth" not in settings.auth:
+        return None
+    outside = None
+    if settings.oidc_issuer:
+        outside = OutsideProvider(
+            clock,
+            issuer=settings.oidc_issuer,
+            client_id=settings.oidc_client_id,
+            client_secret=settings.oidc_client_secret or None,
+            allowed=settings.oidc_allow,
+        )
+    return AuthorizationServer(
+        store,
+        clock,
+        public_url=settings.public_url or None,
+        owner_of=owner_of,
+        algorithm=settings.oauth_algorithm,
+        dynamic_registration=settings.oauth_dynamic_registration,
+        outside=outside,
+        documents=documents,
+    )
+
+
+def proofs(
+    settings: Settings,
+    store: CredentialStore,
+    clock: Clock,
+    signing_in: AuthorizationServer | None = None,
+) -> Proofs:
     """The ways to prove who calls that the settings name."""
     jwts = None
     if "jwt" in settings.auth:
@@ -32,4 +72,5 @@ def proofs(settings: Settings, store: CredentialStore, clock: Clock) -> Proofs:
             scope_claim=settings.jwt_scope_claim,
         )
     tokens = Tokens(store, clock.time) if "token" in settings.auth else None
-    return Proofs(store, clock, tokens=tokens, jwts=jwts)
+    sessions = None if signing_in is None else signing_in.access
+    return Proofs(store, clock, tokens=tokens, jwts=jwts, sessions=sessions)

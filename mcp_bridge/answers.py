@@ -12,6 +12,7 @@ from agent_hub.core.clock import Clock
 from agent_hub.core.errors import HubError
 from agent_hub.core.hub import Hub
 from agent_hub.core.message import Cursor, Delivery, Draft
+from agent_hub.core.principal import ANY_END, Principal
 from agent_hub.core.queue_backend import Page, Wait
 from agent_hub.core.sending import Broadcast, Sent
 from agent_hub.wire import messages, problems
@@ -22,6 +23,7 @@ Answer = tuple[str, dict[str, Any]]
 """Markdown and structure."""
 
 IDENTITY_FILE = "mcp_recipients.json"
+EXAMPLE_ID = "cursor_client_1"
 
 
 class Answers:
@@ -94,9 +96,29 @@ class Answers:
 
 
 def identity(context: Context) -> Answer:
-    """Where a model finds its id, with an example of that file."""
+    """Where a model finds its id, with an example of that file; and who it is by its credential,
+    where the hub asks for one.
+    """
+    who = caller(context)
+    if who.is_anyone:
+        return _file_of_identity(context, EXAMPLE_ID)
+    return _proven_identity(context, who)
+
+
+def _proven_identity(context: Context, who: Principal) -> Answer:
+    agents, scopes = sorted(who.agents or ()), sorted(who.scopes)
+    own = next((one for one in agents if not one.endswith(ANY_END)), EXAMPLE_ID)
+    named = ", ".join(f"`{one}`" for one in agents) or "no agent"
+    said = rendering.clean(who.subject)
+    text, answer = _file_of_identity(context, own)
+    may = f"You are signed in as {said}. You may act as {named}; your scopes: {', '.join(scopes)}."
+    caller = {"subject": who.subject, "agents": agents, "scopes": scopes}
+    return f"{may}\n\n{text}", {"caller": caller, **answer}
+
+
+def _file_of_identity(context: Context, my_id: str) -> Answer:
     example = {
-        "my_id": "cursor_client_1",
+        "my_id": my_id,
         "recipients": {
             "vscode_client_1": {"name": "VS Code instance", "description": "the API team's editor"}
         },

@@ -160,7 +160,11 @@ _ANSWERS: dict[str, dict[str, Any]] = {
         "recovered": {"type": "boolean"},
         "unread": _NUMBER,
     },
-    "get_my_identity": {"file": _TEXT, "example": {"type": "object"}},
+    "get_my_identity": {
+        "file": _TEXT,
+        "example": {"type": "object"},
+        "caller": {"type": "object"},
+    },
 }
 
 

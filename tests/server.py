@@ -9,13 +9,13 @@ from typing import Any
 from aiohttp import ClientSession, ClientTimeout, web
 
 from agent_hub.app import HUB, create_app, make_runner
+from agent_hub.auth.oauth.documents import Documents
 from agent_hub.auth.store import CredentialStore
 from agent_hub.config import Settings
 from agent_hub.core.clock import Clock
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.prometheus import Share
-from tests import canary
 
 
 class RunningHub:
@@ -55,12 +55,18 @@ async def running_hub(
     backend: QueueBackend | None = None,
     share: Share | None = None,
     credentials: CredentialStore | None = None,
+    documents: Documents | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningHub]:
     """A hub with these settings, served as `python server.py` serves it, rate limit off."""
     settings = {"rate_limit": 0, "port": 0, **settings}
     app = create_app(
-        Settings(**settings), clock=clock, backend=backend, share=share, credentials=credentials
+        Settings(**settings),
+        clock=clock,
+        backend=backend,
+        share=share,
+        credentials=credentials,
+        documents=documents,
     )
     runner = make_runner(app)
     await runner.setup()
@@ -71,6 +77,5 @@ async def running_hub(
         base = f"http://127.0.0.1:{port}"
         async with ClientSession(base, timeout=ClientTimeout(total=60)) as session:
             yield RunningHub(app, port, session, runner)
-            await canary.plant(session)
     finally:
         await runner.cleanup()

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from agent_hub.config import DEFAULT_REDIS, OLDER_NAMES, REDIS_URL, Settings, SettingsError, load
+from agent_hub.config import (
+    DEFAULT_REDIS,
+    OLDER_NAMES,
+    REDIS_URL,
+    Settings,
+    SettingsError,
+    load,
+    secret_fields,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +58,13 @@ def test_without_any_setting_the_defaults_are_safe_and_local() -> None:
         "jwt_algorithms": ("RS256", "PS256", "ES256", "EdDSA"),
         "jwt_agent_claim": "agent",
         "jwt_scope_claim": "scope",
+        "public_url": "",
+        "oauth_algorithm": "ES256",
+        "oauth_dynamic_registration": False,
+        "oidc_issuer": "",
+        "oidc_client_id": "",
+        "oidc_client_secret": "",
+        "oidc_allow": (),
         "metrics_open": False,
         "trusted_proxy": (),
         "forwarded_header": "x-forwarded-for",
@@ -158,7 +173,13 @@ def test_an_unknown_agent_hub_key_in_the_file_stops_the_start_even_if_it_is_empt
         ("cors_origin", "http://user:pw@a.example"),
         ("log_level", "loud"),
         ("auth", "password"),
-        ("auth", "oauth"),
+        ("public_url", "http://hub.example"),
+        ("public_url", "https://hub.example/hub"),
+        ("public_url", "hub.example"),
+        ("oauth_algorithm", "none"),
+        ("oidc_issuer", "http://id.example"),
+        ("oidc_issuer", "https://id.example"),
+        ("oidc_allow", "ada"),
         ("auth", "token,none"),
         ("auth", "jwt"),
         ("jwt_algorithms", "HS256"),
@@ -354,3 +375,28 @@ def test_every_setting_says_what_it_is_for() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert re.fullmatch(r"[a-z_]+", name)
+
+
+def test_beyond_this_machine_oauth_needs_the_address_that_clients_know() -> None:
+    for where in ({"host": "0.0.0.0"}, {"trusted_proxy": "10.0.0.1"}):
+        assert refusal(auth="oauth", **where) == (
+            "--auth: oauth beyond this machine needs the address by which clients know the hub;"
+            " set `--public-url https://host`"
+        )
+    settings = load(
+        {"auth": "token,oauth", "host": "0.0.0.0", "public_url": "https://Hub.example/"}
+    )
+    assert settings.public_url == "https://hub.example"
+    assert load({"auth": "oauth"}).public_url == ""
+
+
+def test_an_identity_provider_is_of_use_only_when_it_says_who_may_come_in() -> None:
+    provider = {"auth": "oauth", "oidc_issuer": "https://id.example"}
+    assert refusal(**provider) == "--oidc-issuer: it needs --oidc-client-id and --oidc-allow too"
+    whole = {**provider, "oidc_client_id": "hub", "oidc_allow": "@example.com,sub:7"}
+    assert load(whole).oidc_allow == ("@example.com", "sub:7")
+    assert refusal(**{**whole, "auth": "token"}).startswith("--oidc-issuer: people sign in only")
+
+
+def test_the_identity_providers_secret_is_not_shown() -> None:
+    assert "oidc_client_secret" in secret_fields()

@@ -30,9 +30,15 @@ class Proof(Protocol):
         ...
 
 
-class KeyedProof(Proof, Protocol):
-    def read_again(self) -> None:
-        """Ask for the keys anew."""
+class SessionProof(Proof, Protocol):
+    """The proof by a token that this hub signed for a session."""
+
+    def is_own(self, credential: str) -> bool:
+        """Whether it says that this hub signed it; whether it did is for `prove`."""
+        ...
+
+    async def lost(self, credentials: Collection[str]) -> set[str]:
+        """Those of these whose session is over, or that were revoked."""
         ...
 
 
@@ -49,21 +55,17 @@ class Proofs:
         clock: Clock,
         *,
         tokens: Proof | None = None,
-        jwts: KeyedProof | None = None,
+        jwts: Proof | None = None,
+        sessions: SessionProof | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._tokens = tokens
         self._jwts = jwts
+        self._sessions = sessions
         self._attempts = Attempts(clock)
         self._proved: dict[tuple[bytes, str, str], tuple[Principal, float]] = {}
         self._good: dict[bytes, None] = {}
-
-    def read_again(self) -> None:
-        """Forget what was proved before: whoever comes next is looked at anew."""
-        self._proved.clear()
-        if self._jwts is not None:
-            self._jwts.read_again()
 
     async def authenticate(self, credential: str, *, via: str, peer: str) -> Principal:
         digest = hashlib.sha256(credential.encode("utf-8", "surrogatepass")).digest()
@@ -77,7 +79,7 @@ class Proofs:
         return principal
 
     async def _prove(self, credential: str, digest: bytes, via: str, peer: str) -> Principal:
-        proof = self._tokens if credential.startswith(PREFIX) else self._jwts
+        proof = self._proof_of(credential)
         try:
             if len(credential) > MAX_CREDENTIAL_CHARACTERS or not credential.isascii():
                 raise Unauthenticated("the credential is too long, or no ASCII text")
@@ -88,6 +90,13 @@ class Proofs:
             self._good.pop(digest, None)
             self._count_failure(peer)
             raise
+
+    def _proof_of(self, credential: str) -> Proof | None:
+        if credential.startswith(PREFIX):
+            return self._tokens
+        if self._sessions is not None and self._sessions.is_own(credential):
+            return self._sessions
+        return self._jwts
 
     def _count_failure(self, peer: str) -> None:
         try:
@@ -120,6 +129,8 @@ class Proofs:
             lost |= {TOKEN + one for one in tokens - there.keys()}
         if jtis:
             lost |= {JWT + one for one in await self._store.get_many(Kind.REVOKED, jtis)}
+        if self._sessions is not None:
+            lost |= await self._sessions.lost(credentials)
         return lost
 
 

@@ -24,10 +24,17 @@ REALM = "agent-hub"
 _UNSAYABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
 
-def problem_reply(error: HubError, request_id: str, *, status: int | None = None) -> Reply:
+def problem_reply(
+    error: HubError,
+    request_id: str,
+    *,
+    status: int | None = None,
+    metadata_url: str | None = None,
+) -> Reply:
     """The response for a refusal; `Retry-After` is in whole seconds, rounded up.
 
     `status` is given for what is not even HTTP: the code has another one in a request.
+    `metadata_url` is where a client reads how to get a credential.
     """
     problem = problems.problem(error, request_id)
     if status is not None:
@@ -39,7 +46,8 @@ def problem_reply(error: HubError, request_id: str, *, status: int | None = None
         reply.add("Allow", ", ".join(error.allowed))
     asked = challenge(error)
     if asked is not None:
-        reply.add("WWW-Authenticate", asked)
+        more = "" if metadata_url is None else f', resource_metadata="{metadata_url}"'
+        reply.add("WWW-Authenticate", asked + more)
     return reply
 
 

@@ -50,6 +50,7 @@ SWITCHED = 101
 """A socket lives for hours: its time is no duration of a request."""
 PAGES = frozenset({"/", "/docs"})
 """What a browser shows as a whole; no other page can look into it."""
+FORM = "application/x-www-form-urlencoded"
 TURNED_AWAY = "turned away"
 """The route, in the metrics, of what never reached the router."""
 
@@ -80,7 +81,9 @@ class Gate:
     """Checks Host, Origin and content type, maps errors, names and counts each request.
 
     `hosts` are the names this hub answers to, without port; None means any. `origins` are the
-    foreign web origins that may call. `callers` knows who sent a request.
+    foreign web origins that may call. `callers` knows who sent a request. `own_origin` is the
+    hub's, where that is not what a request says. `metadata_url` is where the sender of a request
+    that lacks a credential reads how to get one (RFC 9728, 5.1).
     """
 
     def __init__(
@@ -91,12 +94,18 @@ class Gate:
         *,
         hosts: Collection[str] | None = LOCAL_HOSTS,
         origins: Collection[str] = (),
+        own_origin: str | None = None,
+        metadata_url: Callable[[web.Request], str | None] = lambda request: None,
     ) -> None:
         self._hub = hub
         self._metrics = metrics
         self._callers = callers
         self._hosts = None if hosts is None else frozenset(hosts)
         self._origins = frozenset(origins)
+        self._own_origin = own_origin
+        self._metadata_url = metadata_url
+        self._forms: set[str] = set()
+        self._pages = set(PAGES)
         self._outgoing = Outgoing()
         self._node = token_hex(4)
         self._numbers = count(1)
@@ -147,12 +156,19 @@ class Gate:
         *,
         access: Access = Access.CREDENTIAL,
         via: str = "rest",
+        takes_form: bool = False,
+        is_page: bool = False,
     ) -> None:
         """Put a handler on the router, so that it answers nobody who did not pass this gate.
 
         `via` is the door that it belongs to. A path without parameters is also called past the
-        router.
+        router. One that `takes_form` takes a form beside JSON; to one that `is_page` any other
+        page may link.
         """
+        if takes_form:
+            self._forms.add(path)
+        if is_page:
+            self._pages.add(path)
         if self._callers.are_asked and access is not Access.OPEN:
             handler = self._identified(handler, via, needed=access is Access.CREDENTIAL)
         router.add_route(method, path, self._only_gated(handler))
@@ -205,7 +221,7 @@ class Gate:
             self._check_host(request)
             if request.method == "OPTIONS" and self._is_preflight(request):
                 return self._preflight(request)
-            _check_content_type(request)
+            self._check_content_type(request)
         except HubError as error:
             return problem_reply(error, request_id)
         return None
@@ -213,7 +229,8 @@ class Gate:
     def _failed(self, error: Exception, request: web.Request, request_id: str) -> Reply:
         """The answer to a handler's exception."""
         if isinstance(error, HubError):
-            return problem_reply(error, request_id)
+            where = self._metadata_url(request)
+            return problem_reply(error, request_id, metadata_url=where)
         if isinstance(error, web.HTTPException):
             return problem_reply(from_aiohttp(error, request), request_id)
         if isinstance(error, ClientGone | ConnectionError):
@@ -232,7 +249,7 @@ class Gate:
             self._welcome(host)
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is None:
-            _check_site(request)
+            self._check_site(request)
         elif not self._is_allowed(origin.lower(), request, host):
             raise WrongOrigin("web pages of that origin may not call this hub; see --cors-origin")
 
@@ -245,7 +262,29 @@ class Gate:
 
     def _is_allowed(self, origin: str, request: web.Request, host: str) -> bool:
         own = f"{self._callers.scheme(request)}://{host}"
-        return origin in self._origins or origin == own.lower()
+        return origin in self._origins or origin in (own.lower(), self._own_origin)
+
+    def _check_site(self, request: web.Request) -> None:
+        """An image or a script of a foreign page is fetched without an Origin, but says this.
+
+        The page does not see the answer, but it would cost an agent its rate and tell, by the
+        time it takes, that mail came. A link to the hub's own pages may stand anywhere.
+        """
+        if request.headers.get("Sec-Fetch-Site") in FOREIGN_SITES and not (
+            request.path in self._pages and request.headers.get("Sec-Fetch-Dest") == "document"
+        ):
+            raise WrongOrigin("web pages of other origins may not call this hub; see --cors-origin")
+
+    def _check_content_type(self, request: web.Request) -> None:
+        """Only JSON comes in: a page can post a form or plain text anywhere, but not JSON.
+
+        Where a form is taken, its sender has to prove more than that it can post.
+        """
+        if request.headers.get(hdrs.CONTENT_TYPE) == JSON or not request.body_exists:
+            return
+        takes = FORM if request.path in self._forms else JSON
+        if request.content_type not in (JSON, takes):
+            raise UnsupportedMediaType(f"send the body as {takes}")
 
     def _is_preflight(self, request: web.Request) -> bool:
         return (
@@ -266,26 +305,6 @@ class Gate:
         if origin is not None and origin.lower() in self._origins:
             reply.add("Access-Control-Allow-Origin", origin)
             reply.add("Access-Control-Expose-Headers", CORS_EXPOSED)
-
-
-def _check_site(request: web.Request) -> None:
-    """An image or a script of a foreign page is fetched without an Origin, but says this.
-
-    The page does not see the answer, but it would cost an agent its rate and tell, by the time it
-    takes, that mail came. A link to the hub's own pages may stand anywhere.
-    """
-    if request.headers.get("Sec-Fetch-Site") in FOREIGN_SITES and not (
-        request.path in PAGES and request.headers.get("Sec-Fetch-Dest") == "document"
-    ):
-        raise WrongOrigin("web pages of other origins may not call this hub; see --cors-origin")
-
-
-def _check_content_type(request: web.Request) -> None:
-    """Only JSON comes in: a page can post a form or plain text anywhere, but not JSON."""
-    if request.headers.get(hdrs.CONTENT_TYPE) == JSON or not request.body_exists:
-        return
-    if request.content_type != JSON:
-        raise UnsupportedMediaType(f"send the body as {JSON}")
 
 
 def _route(request: web.Request) -> str:

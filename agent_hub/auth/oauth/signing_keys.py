@@ -1,0 +1,213 @@
+"""The keys that sign the hub's own tokens: made at the first start, kept in the store, rotated.
+
+All nodes sign with the newest key, and take what any kept key signed. Two nodes that start on an
+empty store at the same moment make two keys; both are kept, and no harm is done.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from msgspec import Struct
+
+from agent_hub.auth.store import CredentialStore, Kind
+from agent_hub.core.clock import Clock
+from agent_hub.core.errors import Unauthenticated
+
+ALGORITHMS = ("ES256", "EdDSA", "RS256", "HS256")
+SHARED = "HS256"
+"""Signs and verifies with one secret, so that there is no public key to show."""
+
+KID_PREFIX = "hub-"
+OVERLAP_SECONDS = 86_400.0
+"""How long a key that was rotated out still verifies: far longer than any token lives."""
+FRESH_SECONDS = 30.0
+PAUSE_SECONDS = 1.0
+"""Between two readings for names that are not known."""
+RSA_BITS = 2048
+SHARED_BYTES = 32
+STEP_SECONDS = 0.001
+"""The newest key is the one that signs, also if a clock stands or was set back."""
+
+
+class SigningKey(Struct, frozen=True):
+    """`secret` is a PEM, or for a shared key its hexadecimal digits. `made_at` is wall time."""
+
+    kid: str
+    algorithm: str
+    secret: str
+    made_at: float
+
+
+class SigningKeys:
+    """Signs and verifies. `algorithm` is that of a key made from now on."""
+
+    def __init__(self, store: CredentialStore, clock: Clock, algorithm: str = "ES256") -> None:
+        self._store = store
+        self._clock = clock
+        self._algorithm = algorithm
+        self._keys: list[SigningKey] = []
+        self._loaded: dict[str, Any] = {}
+        self._read_at = float("-inf")
+
+    async def open(self) -> None:
+        """Have a key of the algorithm that is set; make it if there is none."""
+        await self._read()
+        if not self._of_algorithm():
+            await self._make(self._algorithm)
+
+    def _of_algorithm(self) -> list[SigningKey]:
+        return [key for key in self._keys if key.algorithm == self._algorithm]
+
+    async def rotate(self) -> str:
+        """Sign with a new key of the same algorithm from now on; its name.
+
+        The old ones verify for OVERLAP_SECONDS.
+        """
+        await self._read()
+        old = self._keys
+        made = await self._make(old[-1].algorithm if old else self._algorithm)
+        until = self._clock.time() + OVERLAP_SECONDS
+        for key in old:
+            await self._put(key, until)
+        return made.kid
+
+    async def _make(self, algorithm: str) -> SigningKey:
+        newest = max((key.made_at for key in self._keys), default=0.0)
+        key = SigningKey(
+            kid=KID_PREFIX + secrets.token_hex(8),
+            algorithm=algorithm,
+            secret=_new_secret(algorithm),
+            made_at=max(self._clock.time(), newest + STEP_SECONDS),
+        )
+        await self._put(key, None)
+        await self._read()
+        return key
+
+    async def _put(self, key: SigningKey, until: float | None) -> None:
+        known = {entry.key: entry for entry in await self._store.entries(Kind.SIGNING_KEY)}
+        entry = known.get(key.kid)
+        if entry is not None and entry.expires_at is not None:
+            return  # on its way out already: a later rotation must not prolong it
+        await self._store.put(Kind.SIGNING_KEY, key.kid, msgspec.json.encode(key), expires_at=until)
+
+    async def _read(self) -> None:
+        entries = await self._store.entries(Kind.SIGNING_KEY)
+        keys = (msgspec.json.decode(entry.value, type=SigningKey) for entry in entries)
+        self._keys = sorted(keys, key=lambda key: (key.made_at, key.kid))
+        self._read_at = self._clock.monotonic()
+
+    async def _refresh(self, patience: float) -> None:
+        if self._clock.monotonic() - self._read_at >= patience:
+            await self._read()
+
+    # --- use ------------------------------------------------------------------------------
+
+    async def sign(self, claims: Mapping[str, Any], kind: str) -> str:
+        """A JWT of the type `kind`."""
+        await self._refresh(FRESH_SECONDS)
+        if not self._of_algorithm():  # somebody emptied the store
+            await self._make(self._algorithm)
+        key = self._of_algorithm()[-1]
+        headers = {"typ": kind, "kid": key.kid}
+        return jwt.encode(
+            dict(claims), self._private(key), algorithm=key.algorithm, headers=headers
+        )
+
+    async def verify(self, token: str, kind: str) -> dict[str, Any]:
+        """The claims of a JWT of the type `kind`, signed by a key of this hub.
+
+        Raises Unauthenticated. Whether it has expired is for the caller to say.
+        """
+        try:
+            headers = jwt.get_unverified_header(token)
+        except jwt.PyJWTError as error:
+            raise Unauthenticated("this is no token of this hub") from error
+        if set(headers) != {"alg", "typ", "kid"} or headers["typ"] != kind:
+            raise Unauthenticated("the token is of another type")
+        key = await self._find(str(headers["kid"]))
+        return self._claims(token, key)
+
+    def _claims(self, token: str, key: SigningKey) -> dict[str, Any]:
+        try:
+            return jwt.decode(
+                token, self._public(key), algorithms=[key.algorithm], options=SIGNATURE_ALONE
+            )
+        except (jwt.PyJWTError, ValueError) as error:
+            raise Unauthenticated("the token's signature or form is not good") from error
+
+    async def _find(self, kid: str) -> SigningKey:
+        await self._refresh(FRESH_SECONDS)
+        key = self._named(kid)
+        if key is None:
+            await self._refresh(PAUSE_SECONDS)
+            key = self._named(kid)
+        if key is None:
+            raise Unauthenticated("the token was signed with a key that this hub does not have")
+        return key
+
+    def _named(self, kid: str) -> SigningKey | None:
+        return next((key for key in self._keys if key.kid == kid), None)
+
+    def _private(self, key: SigningKey) -> Any:
+        if key.algorithm == SHARED:
+            return bytes.fromhex(key.secret)
+        if key.kid not in self._loaded:
+            self._loaded[key.kid] = load_pem_private_key(key.secret.encode(), None)
+        return self._loaded[key.kid]
+
+    def _public(self, key: SigningKey) -> Any:
+        private = self._private(key)
+        return private if key.algorithm == SHARED else private.public_key()
+
+    async def public(self) -> dict[str, Any]:
+        """The keys that verify, as a JWK set (RFC 7517). A shared one is not shown."""
+        await self._refresh(FRESH_SECONDS)
+        return {"keys": [self._jwk(key) for key in self._keys if key.algorithm != SHARED]}
+
+    def _jwk(self, key: SigningKey) -> dict[str, Any]:
+        to_jwk: Any = jwt.get_algorithm_by_name(key.algorithm).to_jwk
+        shape = to_jwk(self._public(key), as_dict=True)
+        return {**shape, "kid": key.kid, "alg": key.algorithm, "use": "sig"}
+
+
+SIGNATURE_ALONE: Any = {
+    "verify_signature": True,
+    "enforce_minimum_key_length": True,
+    "verify_aud": False,
+    "verify_iss": False,
+    "verify_sub": False,
+    "verify_jti": False,
+    # On the hub's own clock.
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+}
+
+
+def _new_secret(algorithm: str) -> str:
+    if algorithm == SHARED:
+        return secrets.token_hex(SHARED_BYTES)
+    whole = _new_pair(algorithm).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return whole.decode()
+
+
+def _new_pair(
+    algorithm: str,
+) -> ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey:
+    if algorithm == "ES256":
+        return ec.generate_private_key(ec.SECP256R1())
+    if algorithm == "EdDSA":
+        return ed25519.Ed25519PrivateKey.generate()
+    return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
