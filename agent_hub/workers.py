@@ -70,24 +70,16 @@ class Supervisor:
     """Runs `count` workers until it is told to stop.
 
     `start` is a function of a module: a spawned process imports it. Its flags get the port that
-    was chosen. `ended` is called with the process id of each worker that has ended.
+    was chosen.
     """
 
     def __init__(
-        self,
-        count: int,
-        host: str,
-        port: int,
-        start: Start,
-        flags: Mapping[str, Any],
-        *,
-        ended: Callable[[int], None] = lambda pid: None,
+        self, count: int, host: str, port: int, start: Start, flags: Mapping[str, Any]
     ) -> None:
         self._host = host
         self._port = port
         self._start = start
         self._flags = dict(flags)
-        self._on_end = ended
         self._places = [_Place(number) for number in range(1, count + 1)]
         self._were_ready = False
         self._stopping = False
@@ -174,7 +166,6 @@ class Supervisor:
 
     def _ended(self, place: _Place) -> None:
         pid, code = place.end()
-        self._on_end(pid)
         if self._stopping:
             if code not in (0, -signal.SIGTERM):  # SIGTERM: before it could handle one
                 self._code = self._code or 1
