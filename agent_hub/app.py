@@ -23,7 +23,7 @@ from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import Limits, QueueBackend
-from agent_hub.core.rate_limit import TokenBuckets
+from agent_hub.core.rate_limit import Buckets, TokenBuckets
 from agent_hub.credentials import authorization_server, credential_store, proofs
 from agent_hub.prometheus import PrometheusMetrics, Share
 from agent_hub.queue_backends.measured import measured
@@ -105,7 +105,7 @@ def create_app(
         backend,
         clock,
         metrics=metrics,
-        buckets=TokenBuckets(settings.rate_limit, settings.rate_burst, clock),
+        buckets=_buckets(settings, clock, backend),
         default_ttl=settings.message_ttl,
         authentication=authentication,
     )
@@ -132,7 +132,7 @@ def create_app(
     app = web.Application()
     app[HUB] = hub
     app[GATE] = gate
-    app[ON_RELOAD] = []
+    app[ON_RELOAD] = [] if authentication is None else [authentication.read_again]
     routes = api_routes(rest) + operation_routes(operations, open_metrics=settings.metrics_open)
     sockets = WebSockets(hub, clock, gate, callers, roster)
     add_routes(app, gate, routes, operations, sockets)
@@ -232,6 +232,11 @@ def _backend(
         group = None if share is None else share.group
         return measured(RedisBackend(settings.redis_url, limits, group=group), metrics)
     return MemoryBackend(clock, limits)
+
+
+def _buckets(settings: Settings, clock: Clock, backend: QueueBackend) -> Buckets:
+    make = backend.buckets if settings.rate_limit_scope == "shared" else TokenBuckets
+    return make(settings.rate_limit, settings.rate_burst, clock)
 
 
 def _lifetime(

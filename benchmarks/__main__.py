@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import deliver, growth, mcp, memory, send
+from benchmarks import deliver, growth, mcp, memory, nodes, send
 
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], None]] = {
     "send": send.run,
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], None]] = {
     "memory": memory.run,
     "deliver": deliver.run,
     "mcp": mcp.run,
+    "nodes": nodes.run,
 }
 
 
@@ -31,8 +32,11 @@ def main() -> int:
         command.add_argument(
             "--backend",
             action="append",
-            choices=("memory", "sqlite"),
+            choices=("memory", "sqlite", "redis"),
             help="of the hub; `send` takes several and measures them side by side",
+        )
+        command.add_argument(
+            "--redis-url", help="of a Redis that may be filled; default: a new one each time"
         )
     asked = parser.parse_args()
     asked.backend = asked.backend or ["memory"]

@@ -17,7 +17,7 @@ RATE = 100.0
 
 def run(asked: argparse.Namespace) -> None:
     """Print the median and the 99th percentile of each round, in milliseconds."""
-    with servers.hub(asked.backend[0]) as hub:
+    with servers.hub(asked.backend[0], redis_url=asked.redis_url) as hub:
         for number in range(min(asked.rounds, 3)):
             delays = uvloop.run(_round(hub, asked.seconds))
             cuts = quantiles(delays, n=100)

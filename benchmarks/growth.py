@@ -26,7 +26,7 @@ def run(asked: argparse.Namespace) -> None:
     """Print medians and their ratios."""
     with ExitStack() as running:
         hubs = {
-            name: running.enter_context(servers.hub(asked.backend[0]))
+            name: running.enter_context(servers.hub(asked.backend[0], redis_url=asked.redis_url))
             for name in ("small", "agents", "queued")
         }
         uvloop.run(_register(hubs["small"], 10))

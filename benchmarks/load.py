@@ -48,8 +48,11 @@ class Caller(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def next(self) -> None:
+        self.make(self._requests[self._sent % len(self._requests)])
+
+    def make(self, request: bytes) -> None:
         assert self._transport is not None
-        self._transport.write(self._requests[self._sent % len(self._requests)])
+        self._transport.write(request)
         self._sent += 1
 
     def data_received(self, data: bytes) -> None:

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from itertools import cycle
 from statistics import median
@@ -71,22 +72,22 @@ async def _call(port: int, era: str, place: int, stop_at: float, latencies: list
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     words = {"sender_id": f"s{place}", "recipient_id": f"r{place}", "message": TEXT}
     requests = [
-        _request(port, era, "send_message", words),
-        _request(port, era, "get_messages", {"client_id": f"r{place}"}),
+        tool_call(port, era, "send_message", words),
+        tool_call(port, era, "get_messages", {"client_id": f"r{place}"}),
     ]
     for request in cycle(requests):
         started = time.perf_counter()
         if started >= stop_at:
             break
         writer.write(request)
-        body = await _answer(reader)
+        body = await answer(reader)
         latencies.append(time.perf_counter() - started)
         if b'"isError":false' not in body:
             raise SystemExit(f"a call was refused: {body!r}")
     writer.close()
 
 
-async def _answer(reader: asyncio.StreamReader) -> bytes:
+async def answer(reader: asyncio.StreamReader) -> bytes:
     """The body of a response, with its length or in chunks."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     if b"transfer-encoding: chunked" in head:
@@ -95,7 +96,7 @@ async def _answer(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(int(head[at : head.index(b"\r", at)]))
 
 
-def _request(port: int, era: str, tool: str, arguments: dict[str, str]) -> bytes:
+def tool_call(port: int, era: str, tool: str, arguments: Mapping[str, object]) -> bytes:
     """One tool call, ready to be written."""
     params: dict[str, object] = {"name": tool, "arguments": arguments}
     headers = f"Mcp-Protocol-Version: {era}\r\n"

@@ -28,9 +28,9 @@ def run(asked: argparse.Namespace) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     messages, sockets = [], []
     for _ in range(min(asked.rounds, 3)):
-        with servers.hub(asked.backend[0]) as hub:
+        with servers.hub(asked.backend[0], redis_url=asked.redis_url) as hub:
             messages.append(uvloop.run(_messages(hub)))
-        with servers.hub(asked.backend[0]) as hub:
+        with servers.hub(asked.backend[0], redis_url=asked.redis_url) as hub:
             sockets.append(uvloop.run(_sockets(hub)))
         print(f"  {messages[-1]:6.0f} bytes a message {sockets[-1]:8.0f} bytes a socket")
     print(f"median {median(messages):6.0f} bytes for a queued message of {len(load.TEXT)} bytes")

@@ -31,7 +31,10 @@ def run(asked: argparse.Namespace) -> None:
     """Print medians of all rounds and the ratios."""
     with ExitStack() as running:
         bare = running.enter_context(servers.bare())
-        hubs = {name: running.enter_context(servers.hub(name)) for name in asked.backend}
+        hubs = {
+            name: running.enter_context(servers.hub(name, redis_url=asked.redis_url))
+            for name in asked.backend
+        }
         results: dict[str, list[Measured]] = {"bare": []}
         for name in hubs:
             results |= {f"{name} queue": [], f"{name} push": []}
@@ -41,15 +44,22 @@ def run(asked: argparse.Namespace) -> None:
                 one = uvloop.run(_round(hubs.get(backend, bare), work, number, asked))
                 if number:  # the first round warms up
                     measured.append(one)
-                    print(f"  {name:12} {one.rate:9.0f} sends/s {one.cpu:6.1f} µs CPU each")
+                    print(f"  {name:12} {one}")
     _print(results)
 
 
 class Measured(NamedTuple):
-    """Sends a second, and the server's processor time for one in microseconds."""
+    """Sends a second, and for one of them the server's processor time and that of its Redis, in
+    microseconds.
+    """
 
     rate: float
     cpu: float
+    store_cpu: float
+
+    def __str__(self) -> str:
+        store = f" and {self.store_cpu:.1f} of Redis" if self.store_cpu else ""
+        return f"{self.rate:9.0f} sends/s {self.cpu:6.1f} µs CPU each{store}"
 
 
 async def _round(server: Server, work: str, number: int, asked: argparse.Namespace) -> Measured:
@@ -66,15 +76,16 @@ async def _round(server: Server, work: str, number: int, asked: argparse.Namespa
         ]
         for place, sender in enumerate(senders)
     ]
-    cpu, started = server.cpu_seconds, time.perf_counter()
+    cpu, store_cpu, started = server.cpu_seconds, server.store_cpu_seconds, time.perf_counter()
     accepted, refused = await load.drive(server.port, requests, asked.seconds)
     elapsed, cpu = time.perf_counter() - started, server.cpu_seconds - cpu
+    store_cpu = server.store_cpu_seconds - store_cpu
     arrived = sum(listener.frames for listener in listeners) - len(listeners)
     for listener in listeners:
         listener.close()
     if refused or (listeners and arrived < accepted):
         raise SystemExit(f"{accepted} accepted, {refused} refused, {arrived} arrived")
-    return Measured(accepted / elapsed, cpu / accepted * 1e6)
+    return Measured(accepted / elapsed, cpu / accepted * 1e6, store_cpu / accepted * 1e6)
 
 
 def _recipients(readers: list[str], place: int, number: int) -> list[str]:
@@ -84,16 +95,18 @@ def _recipients(readers: list[str], place: int, number: int) -> list[str]:
 
 
 def _print(results: dict[str, list[Measured]]) -> None:
-    rate = {name: median(one.rate for one in rounds) for name, rounds in results.items()}
-    cpu = {name: median(one.cpu for one in rounds) for name, rounds in results.items()}
-    for name, median_rate in rate.items():
-        print(f"{name:12} median {median_rate:9.0f} sends/s {cpu[name]:6.1f} µs CPU each")
+    medians = {
+        name: Measured(*(median(column) for column in zip(*rounds, strict=True)))
+        for name, rounds in results.items()
+    }
+    for name, measured in medians.items():
+        print(f"{name:12} median {measured}")
     for name in list(results)[1:]:
         ratios = [
             one.rate / bare.rate for one, bare in zip(results[name], results["bare"], strict=True)
         ]
         print(
-            f"{name} / bare: {rate[name] / rate['bare']:.2f} of its throughput "
+            f"{name} / bare: {medians[name].rate / medians['bare'].rate:.2f} of its throughput "
             f"(rounds {min(ratios):.2f} to {max(ratios):.2f}), "
-            f"{cpu[name] / cpu['bare']:.2f} times its CPU"
+            f"{medians[name].cpu / medians['bare'].cpu:.2f} times its CPU"
         )

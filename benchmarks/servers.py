@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
+
+from tests.redis_server import RedisServer, redis_server
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 20.0
@@ -23,16 +25,26 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self.port = port
+        self.store: psutil.Process | None = None
         self._process = psutil.Process(process.pid)
 
     @property
     def cpu_seconds(self) -> float:
-        times = self._process.cpu_times()
-        return float(times.user + times.system)
+        return _cpu_seconds(self._process)
+
+    @property
+    def store_cpu_seconds(self) -> float:
+        """That of the Redis behind it, where that was started for this hub."""
+        return 0.0 if self.store is None else _cpu_seconds(self.store)
 
     @property
     def resident_bytes(self) -> int:
         return int(self._process.memory_info().rss)
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _free_port() -> int:
@@ -68,13 +80,31 @@ def _wait_for(port: int) -> None:
 
 
 @contextmanager
-def hub(backend: str = "memory", *flags: str) -> Iterator[Server]:
-    """The hub as a user starts it, with the rate limit off; a database is new and goes again."""
-    with TemporaryDirectory() as folder:
-        where = f"sqlite:///{folder}/agent-hub.db" if backend == "sqlite" else backend
+def redis() -> Iterator[RedisServer]:
+    """A new Redis that writes its log to the disk each second, as one would run it."""
+    with redis_server(append_only="everysec") as server:
+        yield server
+
+
+@contextmanager
+def hub(backend: str = "memory", *flags: str, redis_url: str | None = None) -> Iterator[Server]:
+    """The hub as a user starts it, with the rate limit off; a database is new and goes again.
+
+    `redis` is the one at `redis_url`, or a new one of this hub's own.
+    """
+    with ExitStack() as held:
+        where, store = backend, None
+        if backend == "sqlite":
+            where = f"sqlite:///{held.enter_context(TemporaryDirectory())}/agent-hub.db"
+        elif backend == "redis" and redis_url is not None:
+            where = redis_url
+        elif backend == "redis":
+            own = held.enter_context(redis())
+            where, store = own.url, psutil.Process(own.process.pid)
         shared = ("--rate-limit", "0", "--backend", where)
-        with _server("server.py", *shared, *flags, "--port") as server:
-            yield server
+        server = held.enter_context(_server("server.py", *shared, *flags, "--port"))
+        server.store = store
+        yield server
 
 
 @contextmanager

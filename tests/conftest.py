@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
@@ -9,11 +10,29 @@ import pytest
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import Limits, QueueBackend
 from tests.backends.factories import FACTORIES, Factory
+from tests.canary import Watcher
 from tests.clock import ManualClock
 from tests.redis_server import RedisServer
 from tests.redis_server import redis_server as running_redis
 
 OpenBackend = Callable[[Limits], Awaitable[QueueBackend]]
+
+
+@pytest.fixture(scope="session")
+def watcher() -> Watcher:
+    """Reads all that this run logs, at the lowest level."""
+    watcher = Watcher()
+    logging.getLogger().addHandler(watcher)
+    logging.getLogger("agent_hub").setLevel(logging.DEBUG)
+    return watcher
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_logged(watcher: Watcher) -> Iterator[None]:
+    """No test may make the hub write down a body or a credential."""
+    yield
+    leaks, watcher.leaks = watcher.leaks, []
+    assert not leaks
 
 
 @pytest.fixture(autouse=True)

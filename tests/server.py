@@ -16,6 +16,7 @@ from agent_hub.core.clock import Clock
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.prometheus import Share
+from tests import canary
 
 
 class RunningHub:
@@ -77,5 +78,6 @@ async def running_hub(
         base = f"http://127.0.0.1:{port}"
         async with ClientSession(base, timeout=ClientTimeout(total=60)) as session:
             yield RunningHub(app, port, session, runner)
+            await canary.plant(session)
     finally:
         await runner.cleanup()

@@ -83,6 +83,10 @@ class Jwts:
         self._agents_claim = agents_claim
         self._scope_claim = scope_claim
 
+    def read_again(self) -> None:
+        """Ask for the issuer's keys anew."""
+        self._keys.read_again()
+
     async def prove(self, credential: str, *, via: str, peer: str) -> Principal:
         """The principal of a token. Raises Unauthenticated."""
         algorithm, kid = self._headers(credential)

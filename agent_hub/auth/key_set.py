@@ -46,6 +46,7 @@ class KeySet:
         self._made: dict[tuple[int, str], jwt.PyJWK] = {}
         self._fetched_at: float | None = None
         self._tried_at: float | None = None
+        self._is_due = False
         self._fetching: asyncio.Task[None] | None = None
 
     async def key(self, kid: str | None, algorithm: str) -> jwt.PyJWK:
@@ -54,7 +55,7 @@ class KeySet:
         Without a name, the only one that can. Raises Unauthenticated when there is none, and
         BackendUnavailable when there are no keys at all.
         """
-        if self._age() > FRESH_SECONDS:
+        if self._is_due or self._age() > FRESH_SECONDS:
             await self._refresh()
         found = self._find(kid, algorithm)
         if found is None:
@@ -67,6 +68,10 @@ class KeySet:
         if found is None:
             raise Unauthenticated("the token was signed with a key that the issuer does not show")
         return found
+
+    def read_again(self) -> None:
+        """Fetch at the next need, however new the keys are; they hold until that succeeds."""
+        self._is_due = True
 
     def _age(self) -> float:
         if self._fetched_at is None:
@@ -100,9 +105,10 @@ class KeySet:
         """Fetch once for all who ask, and not again within the pause."""
         if self._fetching is None:
             now = self._clock.monotonic()
-            if self._tried_at is not None and now - self._tried_at < PAUSE_SECONDS:
+            has_paused = self._tried_at is None or now - self._tried_at >= PAUSE_SECONDS
+            if not (has_paused or self._is_due):
                 return
-            self._tried_at = now
+            self._tried_at, self._is_due = now, False
             self._fetching = asyncio.ensure_future(self._take())
             self._fetching.add_done_callback(self._taken)
         await asyncio.shield(self._fetching)

@@ -30,6 +30,12 @@ class Proof(Protocol):
         ...
 
 
+class KeyedProof(Proof, Protocol):
+    def read_again(self) -> None:
+        """Ask for the keys anew."""
+        ...
+
+
 class SessionProof(Proof, Protocol):
     """The proof by a token that this hub signed for a session."""
 
@@ -55,7 +61,7 @@ class Proofs:
         clock: Clock,
         *,
         tokens: Proof | None = None,
-        jwts: Proof | None = None,
+        jwts: KeyedProof | None = None,
         sessions: SessionProof | None = None,
     ) -> None:
         self._store = store
@@ -66,6 +72,12 @@ class Proofs:
         self._attempts = Attempts(clock)
         self._proved: dict[tuple[bytes, str, str], tuple[Principal, float]] = {}
         self._good: dict[bytes, None] = {}
+
+    def read_again(self) -> None:
+        """Forget what was proved before: whoever comes next is looked at anew."""
+        self._proved.clear()
+        if self._jwts is not None:
+            self._jwts.read_again()
 
     async def authenticate(self, credential: str, *, via: str, peer: str) -> Principal:
         digest = hashlib.sha256(credential.encode("utf-8", "surrogatepass")).digest()

@@ -10,7 +10,9 @@ from typing import ClassVar, Protocol
 from msgspec import Struct
 
 from agent_hub.core.agent import Agent, Status
+from agent_hub.core.clock import Clock
 from agent_hub.core.message import Cursor, Delivery, Draft
+from agent_hub.core.rate_limit import Buckets, TokenBuckets
 
 RENEW_SECONDS = 10.0
 """How often an open stream renews its place."""
@@ -239,6 +241,10 @@ class QueueBackend(ABC):
     async def ping(self) -> None:
         """Raise BackendUnavailable unless the store can accept now."""
         return
+
+    def buckets(self, rate: float, burst: int, clock: Clock) -> Buckets:
+        """A rate limit that is one for all processes on this store: here there is only one."""
+        return TokenBuckets(rate, burst, clock)
 
     # --- mail -----------------------------------------------------------------------------
 

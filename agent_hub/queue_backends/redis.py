@@ -26,6 +26,8 @@ from agent_hub.core.queue_backend import (
     Wait,
     Watch,
 )
+from agent_hub.core.rate_limit import Buckets
+from agent_hub.queue_backends.redis_buckets import SharedBuckets
 from agent_hub.queue_backends.redis_codec import (
     ENCODER,
     acked_of,
@@ -105,6 +107,9 @@ class RedisBackend(QueueBackend):
     def _listener(self) -> AbstractConnection:
         assert self._link is not None, "not open"
         return self._link.listener()
+
+    def buckets(self, rate: float, burst: int, clock: Clock) -> Buckets:
+        return SharedBuckets(rate, burst, clock, self._store)
 
     async def open(self) -> None:
         """Raises BackendUnavailable when Redis does not answer, or is too old."""

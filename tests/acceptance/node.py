@@ -36,6 +36,12 @@ class Node:
         return self._log.read_text(encoding="utf-8")
 
     @property
+    def complaints(self) -> list[str]:
+        """What it logged that nobody should see, whatever is killed around it, and in it."""
+        lines = [line for line in self.log.splitlines() if '"level": "error"' in line]
+        return [line for line in lines if "starts again" not in line]
+
+    @property
     def process(self) -> Process:
         assert self._process is not None, "not started"
         return self._process
@@ -84,6 +90,7 @@ async def nodes(folder: Path, count: int, *flags: str) -> AsyncIterator[list[Nod
     try:
         await asyncio.gather(*(node.start() for node in started))
         yield started
+        assert [line for node in started for line in node.complaints] == []
     finally:
         for node in started:
             if node._process is not None and node.process.returncode is None:

@@ -14,6 +14,8 @@ from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout
 
+from tests import canary
+
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 20.0
 
@@ -23,6 +25,7 @@ class Log:
 
     def __init__(self, stream: asyncio.StreamReader) -> None:
         self.lines: list[str] = []
+        self.leaks: list[str] = []
         self._stream = stream
         self._more = asyncio.Condition()
 
@@ -30,6 +33,7 @@ class Log:
         """Until the hub ends: a hub whose log nobody reads would stand still."""
         async for line in self._stream:
             async with self._more:
+                self.leaks += [leak] if (leak := canary.found_in(line.decode())) else []
                 self.lines.append(line.decode())
                 self._more.notify_all()
 
@@ -77,11 +81,13 @@ async def hub_process(
         url = (await log.event("listens on"))["event"].rpartition(" ")[2]
         async with ClientSession(url, timeout=ClientTimeout(total=60)) as session:
             yield HubProcess(url, process, session, log)
+            await canary.plant(session)
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
         await following
+        assert not log.leaks
 
 
 def surroundings(**variables: str) -> dict[str, str]:

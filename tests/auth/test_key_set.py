@@ -92,6 +92,22 @@ async def test_made_up_names_cause_at_most_one_fetch_in_a_pause(
     assert shown.fetches == 2
 
 
+async def test_told_to_read_again_the_keys_are_fetched_once_whatever_the_pause(
+    keys: KeySet, shown: Shown
+) -> None:
+    await keys.key("ec", "ES256")
+    shown.is_away = True
+    keys.read_again()
+    await keys.key("ec", "ES256")
+    assert shown.fetches == 2
+    shown.kids, shown.is_away = ["ec", "rsa"], False
+    await keys.key("ec", "ES256")
+    assert shown.fetches == 2
+    keys.read_again()
+    await keys.key("rsa", "RS256")
+    assert shown.fetches == 3
+
+
 async def test_many_who_ask_at_once_share_one_fetch(keys: KeySet, shown: Shown) -> None:
     shown.gate.clear()
     asking = [asyncio.ensure_future(keys.key("ec", "ES256")) for _ in range(10)]

@@ -46,6 +46,17 @@ async def test_a_revoked_token_is_refused_within_a_second(
     assert REMEMBERED_SECONDS <= 1
 
 
+async def test_a_revoked_token_is_refused_at_once_by_a_hub_told_to_read_again(
+    proofs: Proofs, tokens: Tokens
+) -> None:
+    text, token = await tokens.create(["beta"])
+    await authenticate(proofs, text)
+    await tokens.revoke(token.id)
+    proofs.read_again()
+    with pytest.raises(Unauthenticated):
+        await authenticate(proofs, text)
+
+
 async def test_a_token_ends_at_its_end_though_it_is_remembered(
     proofs: Proofs, tokens: Tokens, clock: ManualClock
 ) -> None:

@@ -24,7 +24,8 @@ class Load:
     def __init__(self, folder: Path, urls: Sequence[str]) -> None:
         self.records: list[Record] = []
         self.accepted = 0
-        self.read = 0
+        self.read: set[str] = set()
+        self.unread: set[str] = set()
         self._folder = folder
         self._hubs = [part for url in urls for part in ("--hub", url)]
         self._files: list[Growing] = []
@@ -42,13 +43,19 @@ class Load:
     def has_accepted(self, messages: int) -> bool:
         return self.accepted >= messages
 
+    def has_read_all(self) -> bool:
+        return not self.unread
+
+    def has_opened(self, sockets: int) -> bool:
+        return [record["kind"] for record in self.records].count("opened") >= sockets
+
     async def until(self, enough: Callable[[], bool]) -> None:
         """Look at what they write until it is enough; with patience."""
         async with asyncio.timeout(PATIENCE):
             self._look()
             while not enough():
                 for role, process in self._running:
-                    assert process.returncode is None, f"{role} ended by itself"
+                    assert process.returncode is None, f"{role} ended: {await _said(process)}"
                 await asyncio.sleep(LOOK_SECONDS)
                 self._look()
 
@@ -56,8 +63,12 @@ class Load:
         for file in self._files:
             for record in file.news():
                 self.records.append(record)
-                self.accepted += record["kind"] == "accepted"
-                self.read += record["kind"] == "read"
+                if record["kind"] == "accepted":
+                    self.accepted += 1
+                    self.unread.add(record["id"])
+                elif record["kind"] == "read":
+                    self.read.add(record["id"])
+        self.unread -= self.read
 
     async def stop(self, *roles: str) -> None:
         """Let them end in order: senders what they have begun, readers by REST what is left."""
@@ -79,6 +90,11 @@ class Load:
             if process.returncode is None:
                 process.kill()
             await process.communicate()
+
+
+async def _said(process: Process) -> str:
+    _, said = await process.communicate()
+    return said.decode()
 
 
 @asynccontextmanager
