@@ -52,5 +52,12 @@ def _inside(path: str, value: Any) -> Iterable[tuple[str, Any]]:
         return [(path, cell.cell_contents) for cell in value.__closure__ or ()]
     if not type(value).__module__.startswith("agent_hub"):
         return []
-    named = value.__struct_fields__ if isinstance(value, Struct) else vars(value)
-    return [(f"{type(value).__name__}.{name}", getattr(value, name)) for name in named]
+    return [(f"{type(value).__name__}.{name}", getattr(value, name)) for name in _names(value)]
+
+
+def _names(value: Any) -> Iterable[str]:
+    """Its attributes, wherever they are kept."""
+    if isinstance(value, Struct):
+        return value.__struct_fields__
+    slots = [name for one in type(value).__mro__ for name in getattr(one, "__slots__", ())]
+    return [*slots, *getattr(value, "__dict__", ())]
