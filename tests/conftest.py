@@ -10,7 +10,7 @@ import pytest
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import Limits, QueueBackend
 from tests.backends.factories import FACTORIES, Factory
-from tests.canary import Watcher
+from tests.canary import PASSWORD, Watcher
 from tests.clock import ManualClock
 from tests.redis_server import RedisServer
 from tests.redis_server import redis_server as running_redis
@@ -43,8 +43,11 @@ def no_file_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
-    """One Redis for all tests of this process; it keeps nothing. What is in it is left over."""
-    with running_redis() as server:
+    """One Redis for all tests of this process; it keeps nothing. What is in it is left over.
+
+    Its password is one that nobody may write down.
+    """
+    with running_redis(password=PASSWORD) as server:
         yield server
 
 

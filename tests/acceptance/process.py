@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class HubProcess:
 
 @asynccontextmanager
 async def hub_process(
-    *flags: str, folder: Path | None = None, **variables: str
+    *flags: str, folder: Path | None = None, variables: Mapping[str, str] | None = None
 ) -> AsyncIterator[HubProcess]:
     """A hub with these flags on a free port; killed at the end if it still runs.
 
@@ -72,7 +72,7 @@ async def hub_process(
         stderr=PIPE,
         stdout=DEVNULL,
         cwd=folder,
-        env=surroundings(AGENT_HUB_BACKEND="memory", **variables),
+        env=surroundings({"AGENT_HUB_BACKEND": "memory", **(variables or {})}),
     )
     assert process.stderr is not None
     log = Log(process.stderr)
@@ -90,7 +90,7 @@ async def hub_process(
         assert not log.leaks
 
 
-def surroundings(**variables: str) -> dict[str, str]:
+def surroundings(variables: Mapping[str, str]) -> dict[str, str]:
     """The environment without what it says to the hub, and with this instead."""
     kept = {k: v for k, v in os.environ.items() if not k.upper().startswith("AGENT_HUB_")}
     return {**kept, **variables}

@@ -71,7 +71,7 @@ def start(*flags: str, **variables: str) -> tuple[int, list[str]]:
     command = [sys.executable, str(ROOT / "server.py"), "--backend", "memory", *flags]
     ended = subprocess.run(
         command,
-        env=surroundings(**variables),
+        env=surroundings(variables),
         capture_output=True,
         text=True,
         timeout=30,
