@@ -10,8 +10,8 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -23,8 +23,10 @@ from tests.backends.sqlite_files import page_limit
 from tests.deploy import files
 from tests.deploy.prometheus import Prometheus, hurried_rules, prometheus, until
 from tests.deploy.test_prometheus import kill_one, post, send
+from tests.redis_server import RedisServer, redis_server
 from tests.server import RunningHub, running_hub
 from tests.web.caller import MESSAGES, RECEIVE
+from tests.web.peer import look
 
 pytestmark = pytest.mark.slow
 
@@ -85,10 +87,17 @@ async def watched(
 ) -> AsyncIterator[Watched]:
     path = tmp_path / "hub.db"
     monkeypatch.setenv("AGENT_HUB_BACKEND", f"sqlite:///{path}")
+    async with watched_hub(server, path) as watched:
+        yield watched
+
+
+@asynccontextmanager
+async def watched_hub(server: Path, path: Path) -> AsyncIterator[Watched]:
+    """A hub on the store that the environment names, watched from beside `path`."""
     rules = hurried_rules(files.ALERTS, FASTER, THRESHOLDS)
     async with running_hub() as hub:
         address = hub.url.removeprefix("http://")
-        place = tmp_path / "prometheus"
+        place = path.parent / "prometheus"
         async with prometheus(server, place, address, rules=rules) as watching:
             await watching.scraped()
             await until(watching.is_quiet)  # before its first scrape it missed the hub
@@ -189,3 +198,56 @@ async def test_a_hub_that_is_gone_is_told(watched: Watched) -> None:
     assert watched.hub.runner is not None
     await watched.hub.runner.cleanup()
     await watched.fires("AgentHubDown")
+
+
+# --- on Redis -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+async def test_hints_that_do_not_arrive_are_told(
+    server: Path, redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(redis.client()) as client:
+        client.acl_setuser(
+            "deaf",
+            enabled=True,
+            passwords="+x",
+            keys="*",
+            channels="*",
+            categories=["+@all"],
+            commands=["-subscribe", "-psubscribe"],
+        )
+    url = f"redis://deaf:x@127.0.0.1:{redis.port}/0"
+    monkeypatch.setenv("AGENT_HUB_BACKEND", url)
+    async with watched_hub(server, tmp_path / "hub") as watched:
+        hub = watched.hub
+
+        async def found_late() -> None:
+            body = {"agent_id": "reader", "wait": 8}
+            reading = asyncio.ensure_future(post(hub.session, RECEIVE, body))
+            for _ in range(3):  # by then it has looked, and waits
+                await look(hub, "reader")
+            await send(hub.session, "reader")
+            await reading
+
+        await watched.fires("AgentHubHintsLost", found_late)
+
+
+async def test_a_redis_that_is_gone_is_told_until_it_is_back(
+    server: Path, redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_HUB_BACKEND", redis.url)
+    async with watched_hub(server, tmp_path / "hub") as watched:
+        await asyncio.to_thread(redis.kill)
+        await watched.fires("AgentHubBackendDown")
+        await asyncio.to_thread(redis.restart)
+
+        async def over() -> bool:
+            return "AgentHubBackendDown" not in await watched.watching.firing()
+
+        await until(over)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -20,6 +21,7 @@ from tests.acceptance.test_killed_client import READER
 from tests.backends.sqlite_files import page_limit
 from tests.deploy import files
 from tests.deploy.prometheus import prometheus
+from tests.redis_server import redis_server
 from tests.server import RunningHub, running_hub
 from tests.web.caller import ACK, MESSAGES, RECEIVE, REGISTER
 
@@ -166,12 +168,21 @@ async def write(session: ClientSession, sender: str, count: int) -> None:
         await post(session, MESSAGES, {"from": sender, "to": to, "text": "x", "ttl": ttl})
 
 
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A store, as the setting names it."""
+    if request.param == "redis":
+        with redis_server() as redis:
+            yield redis.url
+    else:
+        yield {"memory": "memory", "sqlite": f"sqlite:///{tmp_path / 'hub.db'}"}[request.param]
+
+
 async def test_after_a_mixed_load_with_kills_of_readers_every_message_is_accounted_for(
-    server: Path, tmp_path: Path
+    server: Path, store: str, tmp_path: Path
 ) -> None:
-    flags = ("--rate-limit", "0", "--overflow", "drop-oldest")
-    store = ("--backend", f"sqlite:///{tmp_path / 'hub.db'}")
-    async with hub_process(*flags, *store) as hub:
+    flags = ("--rate-limit", "0", "--overflow", "drop-oldest", "--backend", store)
+    async with hub_process(*flags) as hub:
         address = hub.url.removeprefix("http://")
         async with prometheus(server, tmp_path / "prometheus", address) as watching:
             for name in ("manual", "socket"):
