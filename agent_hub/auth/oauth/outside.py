@@ -230,7 +230,8 @@ class OutsideProvider:
         if not (isinstance(subject, str) and 0 < len(subject) <= MAX_TEXT_CHARACTERS):
             raise Unauthenticated("the ID token's subject is no text")
         verified = claims.get("email_verified") in (True, "true")
-        known = address.lower() if isinstance(address, str) and verified else None
+        is_one = isinstance(address, str) and address.count("@") == 1
+        known = str(address).lower() if is_one and verified else None
         if not self._is_allowed(subject, known):
             raise NotAllowed("this hub's operator has not let you in")
         return Person(f"oidc:{self._issuer} {subject}", known or subject)

@@ -66,7 +66,8 @@ def consent(request: Request, form: Form) -> str:
 
 
 def message(title: str, text: str, base: str) -> str:
-    """A page that says one thing."""
+    """A page that says one thing, as a sentence."""
+    text = text[:1].upper() + text[1:].removesuffix(".") + "."
     return _frame(title, base, f"<h1>{escape(title)}</h1>\n<p>{escape(text)}</p>")
 
 

@@ -336,4 +336,4 @@ def _foreign(base: str) -> Response:
 
 def unavailable(error: BackendUnavailable) -> Response:
     """For a page whose hub cannot reach what it needs."""
-    return _sorry("Not now", f"{error.detail}. Try again in a moment.", BASE.get(), 503)
+    return _sorry("Not now", f"{error.detail}. Try again in a moment", BASE.get(), 503)

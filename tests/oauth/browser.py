@@ -1,0 +1,131 @@
+"""A real Chromium without a window, in which pages may run no script."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+from tests.mcp.registries import ROOT
+
+SCREENSHOTS = ROOT / "build" / "screenshots"
+PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver"}
+"""Programs, and the Debian packages that they come in."""
+SCHEMES = ("light", "dark")
+SIZES = {"narrow": (360, 740), "wide": (1280, 800)}
+NO_SCRIPT = 2
+SECONDS = 20
+
+
+def programs() -> dict[str, str]:
+    """Where the browser and its driver are; fetched from Debian where they are not."""
+    missing = [package for program, package in PACKAGES.items() if not shutil.which(program)]
+    if missing:
+        as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+        for command in (["apt-get", "update"], install):
+            subprocess.run([*as_root, *command], check=True, stdout=subprocess.DEVNULL)
+    found = {program: shutil.which(program) for program in PACKAGES}
+    return {program: path for program, path in found.items() if path is not None}
+
+
+class Browser:
+    """What a person does with it. Every call blocks: it belongs on a thread."""
+
+    def __init__(self, driver: Chrome) -> None:
+        self._driver = driver
+
+    def open(self, url: str) -> None:
+        self._driver.get(url)
+
+    @property
+    def url(self) -> str:
+        return self._driver.current_url
+
+    @property
+    def text(self) -> str:
+        return self._driver.find_element(By.TAG_NAME, "body").text
+
+    def type(self, field: str, text: str) -> None:
+        element = self._driver.find_element(By.NAME, field)
+        element.clear()
+        element.send_keys(text)
+
+    def press(self, label: str) -> None:
+        """Press the button, or open the fold, that says this."""
+        path = f"//*[self::button or self::summary][contains(normalize-space(.), '{label}')]"
+        self._driver.find_element(By.XPATH, path).click()
+
+    def screenshots(self, name: str) -> list[Path]:
+        """The page as it looks in light and dark, narrow and wide; nothing may stick out."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        made = []
+        for scheme in SCHEMES:
+            for size, (width, height) in SIZES.items():
+                self._look(scheme, width, height)
+                wide = self._evaluate("document.documentElement.scrollWidth")
+                assert wide <= width, f"{name} is {wide} wide on {width}"
+                path = SCREENSHOTS / f"{name}-{scheme}-{size}.png"
+                taken = self._command("Page.captureScreenshot", captureBeyondViewport=True)
+                path.write_bytes(base64.b64decode(taken["data"]))
+                made.append(path)
+        return made
+
+    def ground(self, scheme: str) -> str:
+        """The colour behind everything, in one scheme."""
+        self._look(scheme, *SIZES["wide"])
+        return str(self._evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    def _look(self, scheme: str, width: int, height: int) -> None:
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self._command("Emulation.setEmulatedMedia", features=[feature])
+        self._command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+
+    def _evaluate(self, expression: str) -> Any:
+        found = self._command("Runtime.evaluate", expression=expression, returnByValue=True)
+        return found["result"]["value"]
+
+    def _command(self, name: str, **parameters: Any) -> Any:
+        return self._driver.execute_cdp_cmd(name, parameters)
+
+
+@contextmanager
+def chromium(profile: Path) -> Iterator[Browser]:
+    """A browser with a new profile in this folder."""
+    found = programs()
+    options = ChromeOptions()
+    options.binary_location = found["chromium"]
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",  # a test may run as root, where there is none
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        f"--user-data-dir={profile}",
+        # Nothing but this machine.
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    ):
+        options.add_argument(argument)
+    options.add_experimental_option(
+        "prefs", {"profile.managed_default_content_settings.javascript": NO_SCRIPT}
+    )
+    driver = Chrome(options, Service(found["chromedriver"]))
+    driver.implicitly_wait(SECONDS)
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()
