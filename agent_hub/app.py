@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Collection
@@ -43,7 +42,7 @@ from agent_hub.web.rest import Rest
 from agent_hub.web.roster import Roster
 from agent_hub.web.routes import add_routes, api_routes, operation_routes
 from agent_hub.web.websocket import WebSockets
-from agent_hub.workers import Worker
+from agent_hub.workers import Worker, cannot_listen
 from mcp_bridge.asgi import Adapter, Application
 from mcp_bridge.mounting import PATHS, Mounting
 from mcp_bridge.server import make_server, may_wait
@@ -58,14 +57,6 @@ SHUTDOWN_SECONDS = 3.0
 MAX_FILES = 65_536
 NEW_OBJECTS = 10_000
 """So many more containers were made than went before the garbage collector looks at them."""
-
-SEE_HOST = "see --host"
-ADVICE = {
-    errno.EADDRINUSE: "end the program that has it, or choose another with --port",
-    errno.EACCES: "ports below 1024 are for the administrator: choose another with --port",
-    errno.EADDRNOTAVAIL: "--host must be an address of this machine",
-}
-"""What to do about an address that cannot be had."""
 
 HUB = web.AppKey("hub", Hub)
 GATE = web.AppKey("gate", Gate)
@@ -359,9 +350,7 @@ async def _listens(runner: web.AppRunner, settings: Settings, *, shared: bool) -
         log.critical("cannot start: %s", error.detail)
         return False
     except OSError as error:
-        advice = ADVICE.get(error.errno or 0, SEE_HOST)
-        place, reason = f"{settings.host}:{settings.port}", error.strerror
-        log.critical("cannot listen on %s: %s; %s", place, reason, advice)
+        log.critical("%s", cannot_listen(settings.host, settings.port, error))
         return False
     return True
 

@@ -8,6 +8,7 @@ spawned, not forked: a fork would copy locks and threads in the middle of whatev
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import multiprocessing
 import os
@@ -31,6 +32,12 @@ FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 30.0
 HEALTHY_SECONDS = 60.0
 """A worker that lived so long has not failed in a row."""
+
+ADVICE = {
+    errno.EADDRINUSE: "end the program that has it, or choose another with --port",
+    errno.EACCES: "ports below 1024 are for the administrator: choose another with --port",
+    errno.EADDRNOTAVAIL: "--host must be an address of this machine",
+}
 
 DRAIN_SECONDS = 12.0
 """Longer than a hub takes to drain; who still runs then is killed."""
@@ -93,13 +100,17 @@ class Supervisor:
         """
         with ExitStack() as held:
             try:
+                shared = TemporaryDirectory(prefix="agent-hub-")
+            except OSError as error:
+                log.critical("cannot start: workers need a folder to share: %s", error.strerror)
+                return 1
+            self._folder = Path(held.enter_context(shared))
+            try:
                 self._flags["port"] = held.enter_context(_reserved(self._host, self._port))
             except OSError as error:
-                reason = error.strerror
-                log.critical("cannot listen on %s:%s: %s", self._host, self._port, reason)
+                log.critical("%s", cannot_listen(self._host, self._port, error))
                 return 1
             signals = held.enter_context(_signals())
-            self._folder = Path(held.enter_context(TemporaryDirectory(prefix="agent-hub-")))
             while self._do_what_is_due():
                 self._wait(signals)
         return self._code
@@ -279,6 +290,12 @@ def _signals() -> Iterator[int]:
             signal.signal(number, handler)
         os.close(arriving)
         os.close(waking)
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> str:
+    """Why an address cannot be had, and what to do about it."""
+    advice = ADVICE.get(error.errno or 0, "see --host")
+    return f"cannot listen on {host}:{port}: {error.strerror}; {advice}"
 
 
 @contextmanager

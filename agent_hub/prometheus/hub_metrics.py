@@ -68,7 +68,9 @@ class PrometheusMetrics(Metrics):
         self._waits_inflight = self._gauge("waits_inflight", "Questions that wait for an answer")
         self._sockets = self._gauge("websocket_connections", "Open WebSockets")
         self._closes = self._counter("websocket_closes", "WebSockets closed, by close code", "code")
-        self._wakeups = self._counter("wakeups", "Times a waiting reader looked again", "source")
+        self._wakeups = self._counter(
+            "wakeups", "Times a waiting reader found something, by what made it look", "source"
+        )
         self._requests = self._histogram(
             "http_request_duration_seconds",
             "HTTP requests",

@@ -22,6 +22,8 @@ from tests.prometheus.scraping import Samples, balance, scrape, text_of
 from tests.server import RunningHub, running_hub
 from tests.web.caller import Caller
 
+REFERENCE = Path(__file__).parent.parent.parent / "docs" / "metrics.md"
+
 NAMES = {
     "messages_accepted_total": {"via", "kind"},
     "messages_rejected_total": {"reason"},
@@ -95,6 +97,18 @@ async def test_every_documented_metric_is_told_with_its_labels() -> None:
             assert set(sample.labels) <= labels, sample
     ours = {name for name in families if name.startswith("agenthub_")}
     assert ours == {f"agenthub_{name.removesuffix('_total')}" for name in NAMES}
+
+
+async def test_the_reference_lists_every_metric_as_it_is_told() -> None:
+    async with running_hub() as hub:
+        text = await text_of(hub)
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    rows = []
+    for name, labels in NAMES.items():
+        family = families[f"agenthub_{name.removesuffix('_total')}"]
+        shown = ", ".join(f"`{label}`" for label in sorted(labels - {"le"}))
+        rows.append(f"| `agenthub_{name}` | {family.type} | {shown} | {family.documentation} |")
+    assert "\n".join(rows) + "\n\n" in REFERENCE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("how", ["text", "openmetrics"])
