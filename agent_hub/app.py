@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import gc
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -30,6 +32,7 @@ from agent_hub.queue_backends.memory import MemoryBackend
 from agent_hub.queue_backends.redis import RedisBackend
 from agent_hub.queue_backends.sqlite import SqliteBackend
 from agent_hub.signals import Signals
+from agent_hub.tls import NoCertificate, Tls
 from agent_hub.web.attendance import Attendance
 from agent_hub.web.bodies import MAX_BODY_BYTES, Bodies
 from agent_hub.web.callers import Callers
@@ -100,7 +103,7 @@ def create_app(
         default_ttl=settings.message_ttl,
         authentication=authentication,
     )
-    callers = Callers(authentication, Proxies(settings.trusted_proxy, settings.forwarded_header))
+    callers = Callers(authentication, _proxies(settings))
     gate = Gate(
         hub,
         metrics,
@@ -133,6 +136,12 @@ def create_app(
     if signing_in is not None:
         _mount_oauth(app, signing_in, clock, gate, callers, bodies)
     return app
+
+
+def _proxies(settings: Settings) -> Proxies | None:
+    if not settings.trusted_proxy:
+        return None
+    return Proxies(settings.trusted_proxy, settings.forwarded_header)
 
 
 def _hosts(settings: Settings) -> Collection[str] | None:
@@ -323,14 +332,22 @@ async def _serve(settings: Settings, worker: Worker | None, on_reload: Callable[
     signals = Signals()
     signals.listen()
     share = None if worker is None else Share(worker.folder, worker.number)
+    try:
+        tls = _tls(settings)
+    except NoCertificate as error:
+        log.critical("cannot start: %s", error)
+        return 1
     app = create_app(settings, share=share)
     signals.on_reload += [on_reload, *app[ON_RELOAD]]
+    if tls is not None:
+        signals.on_reload.append(tls.reload)
     runner = make_runner(app)
     try:
-        if not await _listens(runner, settings, shared=worker is not None):
+        context = None if tls is None else tls.context
+        if not await _listens(runner, settings, context, shared=worker is not None):
             return 1
         collect_seldom()
-        log.info("Agent Hub %s listens on %s", __version__, _where(runner))
+        log.info("Agent Hub %s listens on %s", __version__, _where(runner, context))
         if worker is not None:
             worker.serves(orphaned=signals.stopping.set)
         await signals.stopping.wait()
@@ -340,9 +357,16 @@ async def _serve(settings: Settings, worker: Worker | None, on_reload: Callable[
         await runner.cleanup()
 
 
-async def _listens(runner: web.AppRunner, settings: Settings, *, shared: bool) -> bool:
+def _tls(settings: Settings) -> Tls | None:
+    """Raises NoCertificate."""
+    return Tls(Path(settings.tls_cert), Path(settings.tls_key)) if settings.tls_cert else None
+
+
+async def _listens(
+    runner: web.AppRunner, settings: Settings, context: ssl.SSLContext | None, *, shared: bool
+) -> bool:
     """Start, or say in one line why not. A `shared` port is also other workers'."""
-    site = partial(web.TCPSite, backlog=1024, reuse_port=shared or None)
+    site = partial(web.TCPSite, backlog=1024, reuse_port=shared or None, ssl_context=context)
     try:
         await runner.setup()
         await site(runner, settings.host, settings.port).start()
@@ -355,7 +379,8 @@ async def _listens(runner: web.AppRunner, settings: Settings, *, shared: bool) -
     return True
 
 
-def _where(runner: web.AppRunner) -> str:
+def _where(runner: web.AppRunner, context: ssl.SSLContext | None) -> str:
     """The real address, also when the port was chosen by the system."""
+    scheme = "http" if context is None else "https"
     host, port = runner.addresses[0][:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

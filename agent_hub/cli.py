@@ -69,8 +69,7 @@ def serve(flags: dict[str, Any]) -> int:
     settings = _settings(flags)
     if settings is None:
         return USAGE_ERROR
-    if settings.insecure and not settings.auth:
-        _warn_of_open_door(settings)
+    _warn_of_open_doors(settings)
     if settings.sqlite_path is not None and FileLock(settings.sqlite_path).is_held_elsewhere:
         log.critical("cannot start: %s", in_use(settings.sqlite_path))
         return 1
@@ -145,13 +144,20 @@ def stdio(url: str) -> int:
     return 0
 
 
-def _warn_of_open_door(settings: Settings) -> None:
-    # Critical, so that no --log-level hides it.
-    log.critical(
-        "INSECURE: no authentication; whoever can reach %s port %d can read and send as any agent",
-        settings.host,
-        settings.port,
-    )
+def _warn_of_open_doors(settings: Settings) -> None:
+    if settings.insecure and not settings.auth:
+        # Critical, so that no --log-level hides it.
+        log.critical(
+            "INSECURE: no authentication; whoever can reach %s port %d can read and send as any"
+            " agent",
+            settings.host,
+            settings.port,
+        )
+    elif not (settings.is_loopback or settings.tls_cert or settings.trusted_proxy):
+        log.warning(
+            "credentials and messages travel in the clear: use --tls-cert and --tls-key, or a"
+            " proxy that does it, named by --trusted-proxy"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

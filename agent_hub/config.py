@@ -199,6 +199,10 @@ class Settings(BaseSettings):
     metrics_open: bool = Field(
         default=False, description="show /metrics also to those who show no credential"
     )
+    tls_cert: str = Field(
+        default="", description="file with the certificate for https:// and its chain, in PEM"
+    )
+    tls_key: str = Field(default="", description="file with its private key, in PEM")
     trusted_proxy: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(),
         description="address or network of a proxy that may say whom it speaks for; repeat it or"
@@ -379,6 +383,13 @@ class Settings(BaseSettings):
                 "a proxy lets other machines in and no authentication is configured;"
                 f" {WAYS_IN}, or `--insecure` to take that risk",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _whole_certificate(self) -> Self:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            given = "tls_cert" if self.tls_cert else "tls_key"
+            raise _fault(given, "a certificate and its key are needed together")
         return self
 
     @model_validator(mode="after")

@@ -66,6 +66,8 @@ def test_without_any_setting_the_defaults_are_safe_and_local() -> None:
         "oidc_client_secret": "",
         "oidc_allow": (),
         "metrics_open": False,
+        "tls_cert": "",
+        "tls_key": "",
         "trusted_proxy": (),
         "forwarded_header": "x-forwarded-for",
     }
@@ -185,6 +187,7 @@ def test_an_unknown_agent_hub_key_in_the_file_stops_the_start_even_if_it_is_empt
         ("jwt_algorithms", "HS256"),
         ("jwt_algorithms", "none"),
         ("jwt_jwks", "http://issuer.example/keys"),
+        ("tls_key", "key.pem"),
         ("trusted_proxy", "proxy.example"),
         ("trusted_proxy", "10.0.0.0/8"),
         ("forwarded_header", "x-real-ip"),

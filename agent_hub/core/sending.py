@@ -86,7 +86,10 @@ class Sending:
     async def send(self, caller: Principal, draft: Draft) -> Sent | Broadcast:
         """Accept a message to one agent, or a copy for each when it is to ALL."""
         try:
-            await self._check(caller, draft)
+            check_draft(draft)
+            if not caller.is_anyone:
+                await self._permit(caller, draft)
+            self._admission.refuse_when_draining()
             if draft.to == ALL:
                 # A copy for each or for none, also when the caller hangs up in the middle.
                 return await asyncio.shield(asyncio.ensure_future(self._broadcast(caller, draft)))
@@ -108,8 +111,11 @@ class Sending:
         `timeout` is 0 to MAX_ASK_SECONDS. Raises WaitForSelf, TooManyWaits, and what `send` does.
         """
         try:
-            caller.must_have(Scope.READ)  # the reply is read
-            await self._check(caller, draft)
+            check_draft(draft)
+            if not caller.is_anyone:
+                caller.must_have(Scope.READ)  # the reply is read
+                await self._permit(caller, draft)
+            self._admission.refuse_when_draining()
             _check_question(draft, timeout)
             if (counted := self._admission.take(draft.sender)) is not None:
                 await counted
@@ -122,12 +128,9 @@ class Sending:
         trail.accepted(caller.via, draft, question.question_id)
         return self._sent(caller, question.receipt, draft.to), question
 
-    async def _check(self, caller: Principal, draft: Draft) -> None:
-        check_draft(draft)
-        if not caller.is_anyone:
-            caller.must_have(Scope.BROADCAST if draft.to == ALL else Scope.SEND)
-            await self._permissions.act_as(caller, draft.sender)
-        self._admission.refuse_when_draining()
+    async def _permit(self, caller: Principal, draft: Draft) -> None:
+        caller.must_have(Scope.BROADCAST if draft.to == ALL else Scope.SEND)
+        await self._permissions.act_as(caller, draft.sender)
 
     def _submission(self, caller: Principal, draft: Draft, *, question: bool = False) -> Submission:
         named = question or draft.idempotency_key is not None

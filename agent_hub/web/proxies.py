@@ -43,7 +43,7 @@ class Hop(NamedTuple):
 class Proxies:
     """`trusted` are addresses or networks; `header` is one of HEADERS."""
 
-    def __init__(self, trusted: Iterable[str] = (), header: str = X_FORWARDED) -> None:
+    def __init__(self, trusted: Iterable[str], header: str = X_FORWARDED) -> None:
         self._trusted: tuple[Network, ...] = tuple(ip_network(one) for one in trusted)
         self._hops: Callable[[web.Request], list[Hop]] = (
             _x_forwarded if header == X_FORWARDED else _forwarded
@@ -56,7 +56,7 @@ class Proxies:
         proxy of ours is the client; what stands before it was written by that one.
         """
         client = Client(request.remote or "", request.scheme)
-        if not (self._trusted and self._is_trusted(client.peer)):
+        if not self._is_trusted(client.peer):
             return client
         for hop in reversed(self._hops(request)):
             client = Client(hop.peer or client.peer, hop.scheme or client.scheme)
