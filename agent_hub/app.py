@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from agent_hub import __version__
+from agent_hub.audit import AuditLog
 from agent_hub.auth.oauth.documents import Documents
 from agent_hub.auth.oauth.server import AuthorizationServer
 from agent_hub.auth.store import CredentialStore
@@ -25,7 +26,7 @@ from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import Limits, QueueBackend
 from agent_hub.core.rate_limit import Buckets, TokenBuckets
-from agent_hub.credentials import authorization_server, credential_store, proofs
+from agent_hub.credentials import audit_log, authorization_server, credential_store, proofs
 from agent_hub.prometheus import PrometheusMetrics, Share
 from agent_hub.queue_backends.measured import measured
 from agent_hub.queue_backends.memory import MemoryBackend
@@ -86,6 +87,7 @@ def create_app(
     metrics.backend = backend.name
     if settings.auth:
         credentials = credentials or credential_store(settings, clock)
+    audit = audit_log(settings, clock, "" if share is None else f"-{share.place}")
 
     async def owner_of(agent_id: str) -> str | None:
         known = await backend.agent(agent_id)
@@ -94,7 +96,7 @@ def create_app(
     signing_in = authentication = None
     if credentials is not None:
         signing_in = authorization_server(settings, credentials, clock, owner_of, documents)
-        authentication = proofs(settings, credentials, clock, signing_in)
+        authentication = proofs(settings, credentials, clock, signing_in, audit)
     hub = Hub(
         backend,
         clock,
@@ -102,6 +104,7 @@ def create_app(
         buckets=_buckets(settings, clock, backend),
         default_ttl=settings.message_ttl,
         authentication=authentication,
+        audit=audit,
     )
     callers = Callers(authentication, _proxies(settings))
     gate = Gate(
@@ -130,7 +133,7 @@ def create_app(
     routes = api_routes(rest) + operation_routes(operations, open_metrics=settings.metrics_open)
     sockets = WebSockets(hub, clock, gate, callers, roster)
     add_routes(app, gate, routes, operations, sockets)
-    app.cleanup_ctx.append(_lifetime(hub, roster, metrics, credentials, signing_in))
+    app.cleanup_ctx.append(_lifetime(hub, roster, metrics, credentials, signing_in, audit))
     app.on_shutdown.append(_drain)
     _mount_mcp(app, hub, clock, gate, callers, bodies)
     if signing_in is not None:
@@ -245,6 +248,7 @@ def _lifetime(
     metrics: PrometheusMetrics,
     credentials: CredentialStore | None,
     signing_in: AuthorizationServer | None,
+    audit: AuditLog | None,
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(app: web.Application) -> AsyncIterator[None]:
         if credentials is not None:
@@ -258,6 +262,8 @@ def _lifetime(
         metrics.write()
         if credentials is not None:
             await credentials.close()
+        if audit is not None:
+            await asyncio.to_thread(audit.close)
 
     return context
 
@@ -334,10 +340,13 @@ async def _serve(settings: Settings, worker: Worker | None, on_reload: Callable[
     share = None if worker is None else Share(worker.folder, worker.number)
     try:
         tls = _tls(settings)
+        app = create_app(settings, share=share)
     except NoCertificate as error:
         log.critical("cannot start: %s", error)
         return 1
-    app = create_app(settings, share=share)
+    except OSError as error:
+        log.critical("cannot start: %s: %s", error.filename, error.strerror)
+        return 1
     signals.on_reload += [on_reload, *app[ON_RELOAD]]
     if tls is not None:
         signals.on_reload.append(tls.reload)

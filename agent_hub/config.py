@@ -196,6 +196,9 @@ class Settings(BaseSettings):
         description="with oidc-issuer: who may sign in: an address, a @domain, sub:SUBJECT, or *"
         " for everybody there; repeat it or separate with commas",
     )
+    audit_log: str = Field(
+        default="", description="file for a record of who did what to whom; never what was said"
+    )
     metrics_open: bool = Field(
         default=False, description="show /metrics also to those who show no credential"
     )

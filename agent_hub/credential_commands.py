@@ -13,19 +13,21 @@ from typing import Any
 from agent_hub.auth import sealed
 from agent_hub.auth.revocations import Revocations
 from agent_hub.auth.store import CredentialStore
-from agent_hub.auth.tokens import PREFIX, Token, Tokens
+from agent_hub.auth.tokens import PREFIX, Token, Tokens, id_of
 from agent_hub.clock import SystemClock
-from agent_hub.config import SettingsError, load
+from agent_hub.config import Settings, SettingsError, load
+from agent_hub.core.audit import DONE, Record
 from agent_hub.core.errors import HubError, Invalid
 from agent_hub.core.principal import ORDINARY
 from agent_hub.credential_flags import KEY_VARIABLE
-from agent_hub.credentials import credential_store
+from agent_hub.credentials import audit_log, credential_store
 
 PROGRAM = "agent-hub"
 FAILED = 1
 USAGE_ERROR = 2
 
 Flags = Mapping[str, Any]
+Act = Callable[[Flags, CredentialStore], Awaitable[int]]
 
 
 def run(flags: Flags) -> int:
@@ -38,6 +40,8 @@ def run(flags: Flags) -> int:
         return say(str(error), USAGE_ERROR)
     except HubError as error:
         return say(error.detail, FAILED)
+    except OSError as error:
+        return say(f"{error.filename}: {error.strerror}", FAILED)
 
 
 def say(text: str, code: int) -> int:
@@ -46,10 +50,9 @@ def say(text: str, code: int) -> int:
     return code
 
 
-async def with_store(flags: Flags, act: Callable[[Flags, CredentialStore], Awaitable[int]]) -> int:
+async def with_store(flags: Flags, act: Act) -> int:
     """Do something with the credentials of the hub that the settings or `--backend` name."""
-    settings = load({"backend": flags["backend"]} if flags.get("backend") else {})
-    store = credential_store(settings, SystemClock())
+    store = credential_store(_settings(flags), SystemClock())
     await store.open()
     try:
         return await act(flags, store)
@@ -69,6 +72,7 @@ async def _create(flags: Flags, store: CredentialStore) -> int:
         lifetime=flags["expires"],
     )
     until = "for ever" if token.expires_at is None else f"until {moment(token.expires_at)}"
+    _record(flags, "token.create", f"token:{token.id}", f"token:{token.name}")
     print(text)
     return say(f"{PREFIX}{token.id} of {token.name} is good {until}, and is shown only now", 0)
 
@@ -106,17 +110,33 @@ def moment(time: float) -> str:
 async def _revoke(flags: Flags, store: CredentialStore) -> int:
     if flags["jti"] is not None:
         await Revocations(store).revoke(flags["jti"])
+        _record(flags, "token.revoke", f"jwt:{flags['jti']}")
         return say("the JWT of that name is good no more, on every node within 5 s", 0)
     if not await _tokens(store).revoke(flags["token"]):
         return say("there is no such token", FAILED)
+    _record(flags, "token.revoke", f"token:{id_of(flags['token'])}")
     return say("the token is good no more, on every node within 5 s", 0)
+
+
+def _record(flags: Flags, action: str, credential: str, subject: str = "") -> None:
+    """In the audit log, if the settings name one; in a file of this program's own."""
+    audit = audit_log(_settings(flags), SystemClock(), "-cli")
+    if audit is not None:
+        audit.record(
+            Record(action=action, outcome=DONE, via="cli", credential=credential, subject=subject)
+        )
+        audit.close()
+
+
+def _settings(flags: Flags) -> Settings:
+    return load({"backend": flags["backend"]} if flags.get("backend") else {})
 
 
 def _tokens(store: CredentialStore) -> Tokens:
     return Tokens(store, SystemClock().time)
 
 
-_TOKEN: dict[str, Callable[[Flags, CredentialStore], Awaitable[int]]] = {
+_TOKEN: dict[str, Act] = {
     "create": _create,
     "list": _list,
     "revoke": _revoke,

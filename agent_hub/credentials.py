@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from agent_hub.audit import AuditLog
 from agent_hub.auth.jwts import Jwts
 from agent_hub.auth.key_set import KeySet, source
 from agent_hub.auth.oauth.documents import Documents
@@ -13,12 +16,25 @@ from agent_hub.auth.sqlite_store import SqliteStore
 from agent_hub.auth.store import CredentialStore
 from agent_hub.auth.tokens import Tokens
 from agent_hub.config import Settings
+from agent_hub.core.audit import Audit, Record
 from agent_hub.core.clock import Clock
+from agent_hub.core.errors import HubError
 
 
 def credential_store(settings: Settings, clock: Clock) -> CredentialStore:
     """Where tokens and revocations are kept; not opened yet."""
     return SqliteStore(settings.credentials_path, clock.time)
+
+
+def audit_log(settings: Settings, clock: Clock, part: str = "") -> AuditLog | None:
+    """The audit log that the settings name; None for none. Raises OSError.
+
+    `part` tells several processes apart: each rotates a file of its own.
+    """
+    if not settings.audit_log:
+        return None
+    path = Path(settings.audit_log).expanduser().absolute()
+    return AuditLog(path.with_name(f"{path.stem}{part}{path.suffix}"), clock.time)
 
 
 def authorization_server(
@@ -57,8 +73,14 @@ def proofs(
     store: CredentialStore,
     clock: Clock,
     signing_in: AuthorizationServer | None = None,
+    audit: Audit | None = None,
 ) -> Proofs:
     """The ways to prove who calls that the settings name."""
+    audit = audit or Audit()
+
+    def refused(via: str, peer: str, refusal: HubError) -> None:
+        audit.record(Record(action="authenticate", outcome=refusal.code, via=via, peer=peer))
+
     jwts = None
     if "jwt" in settings.auth:
         jwts = Jwts(
@@ -73,4 +95,4 @@ def proofs(
         )
     tokens = Tokens(store, clock.time) if "token" in settings.auth else None
     sessions = None if signing_in is None else signing_in.access
-    return Proofs(store, clock, tokens=tokens, jwts=jwts, sessions=sessions)
+    return Proofs(store, clock, tokens=tokens, jwts=jwts, sessions=sessions, on_refused=refused)

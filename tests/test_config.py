@@ -65,6 +65,7 @@ def test_without_any_setting_the_defaults_are_safe_and_local() -> None:
         "oidc_client_id": "",
         "oidc_client_secret": "",
         "oidc_allow": (),
+        "audit_log": "",
         "metrics_open": False,
         "tls_cert": "",
         "tls_key": "",

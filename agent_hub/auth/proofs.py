@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Protocol, TypeVar
 
 from agent_hub.auth.attempts import Attempts
 from agent_hub.auth.store import CredentialStore, Kind
 from agent_hub.auth.tokens import PREFIX
 from agent_hub.core.clock import Clock
-from agent_hub.core.errors import RateLimited, Unauthenticated
+from agent_hub.core.errors import HubError, RateLimited, Unauthenticated
 from agent_hub.core.principal import Principal
 
 MAX_CREDENTIAL_CHARACTERS = 8 * 1024
@@ -52,7 +52,8 @@ class Proofs:
     """Implements `core.authentication.Authentication`.
 
     A credential that proved something before is never held up by the failures of others behind
-    the same address.
+    the same address. `on_refused` is told of each that proves nothing: the door, the address and
+    the refusal.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class Proofs:
         tokens: Proof | None = None,
         jwts: KeyedProof | None = None,
         sessions: SessionProof | None = None,
+        on_refused: Callable[[str, str, HubError], None] = lambda via, peer, refusal: None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._tokens = tokens
         self._jwts = jwts
         self._sessions = sessions
+        self._on_refused = on_refused
         self._attempts = Attempts(clock)
         self._proved: dict[tuple[bytes, str, str], tuple[Principal, float]] = {}
         self._good: dict[bytes, None] = {}
@@ -84,9 +87,13 @@ class Proofs:
         remembered = self._remembered((digest, via, peer))
         if remembered is not None:
             return remembered
-        if digest not in self._good:
-            self._attempts.check(peer)
-        principal = await self._prove(credential, digest, via, peer)
+        try:
+            if digest not in self._good:
+                self._attempts.check(peer)
+            principal = await self._prove(credential, digest, via, peer)
+        except HubError as refusal:
+            self._on_refused(via, peer, refusal)
+            raise
         self._remember((digest, via, peer), principal)
         return principal
 

@@ -130,9 +130,13 @@ class Tokens:
 
     async def revoke(self, token_id: str) -> bool:
         """End a token, now. Takes its id, or the whole of it. False when there is none."""
-        whole = _TOKEN.fullmatch(token_id)
-        bare = whole.group(1) if whole else token_id.removeprefix(PREFIX)
-        return await self._store.delete(Kind.TOKEN, bare)
+        return await self._store.delete(Kind.TOKEN, id_of(token_id))
+
+
+def id_of(text: str) -> str:
+    """The id in a whole token, or an id as it is shown or kept."""
+    whole = _TOKEN.fullmatch(text)
+    return whole.group(1) if whole else text.removeprefix(PREFIX)
 
 
 def _checked_name(name: str | None, agents: tuple[str, ...]) -> str:

@@ -7,6 +7,15 @@ from collections.abc import Callable, Sequence
 from agent_hub.core import trail
 from agent_hub.core.admission import Admission
 from agent_hub.core.asking import Asking
+from agent_hub.core.audit import (
+    Audit,
+    of_agent,
+    of_draft,
+    of_listing,
+    of_registration,
+    of_settling,
+    of_standing,
+)
 from agent_hub.core.authentication import Authentication
 from agent_hub.core.bounds import DEFAULT_TTL_SECONDS
 from agent_hub.core.clock import Clock
@@ -31,7 +40,7 @@ class Hub:
     Every call takes the caller first and raises a HubError for what it refuses; a refusal
     changed nothing. The calls are the rooms' own methods, described there: Registry, Sending,
     Reading. `default_ttl` is in seconds. `authentication` is asked whether the credentials of
-    what is open still hold.
+    what is open still hold; `audit` keeps who did what.
     """
 
     def __init__(
@@ -43,12 +52,15 @@ class Hub:
         buckets: Buckets | None = None,
         default_ttl: float = DEFAULT_TTL_SECONDS,
         authentication: Authentication | None = None,
+        audit: Audit | None = None,
     ) -> None:
         metrics = Metrics() if metrics is None else metrics
+        audit = Audit() if audit is None else audit
         buckets = TokenBuckets(0, 1, clock) if buckets is None else buckets
         self._backend = backend
         self._clock = clock
         self._metrics = metrics
+        self._audit = audit
         self._started_at = clock.monotonic()
         self.on_presence: Callable[[list[PresenceEvent]], None] = lambda events: None
 
@@ -57,7 +69,9 @@ class Hub:
         self._owed = Owed()
         self._permissions = Permissions(backend, self._presence)
         self._vigil = Vigil(clock, authentication)
-        self._streams = Streams(backend, clock, metrics, self._owed, self._vigil, self._count_acked)
+        self._streams = Streams(
+            backend, clock, metrics, audit, self._owed, self._vigil, self._count_acked
+        )
         self._asking = Asking(
             backend,
             metrics,
@@ -74,11 +88,11 @@ class Hub:
         registry = Registry(
             backend, clock, self._admission, self._permissions, self._presence, self._streams
         )
-        self.register = registry.register
-        self.deregister = registry.deregister
+        self.register = audit.of("register", registry.register, of_registration)
+        self.deregister = audit.of("deregister", registry.deregister, of_agent)
         self.heartbeat = registry.heartbeat
         self.agent = registry.agent
-        self.agents = registry.agents
+        self.agents = audit.of("list", registry.agents, of_listing)
         self.census = registry.census
 
         sending = Sending(
@@ -92,8 +106,8 @@ class Hub:
             self._asking,
             default_ttl,
         )
-        self.send = sending.send
-        self.ask = sending.ask
+        self.send = audit.of("send", sending.send, of_draft)
+        self.ask = audit.of("ask", sending.ask, of_draft)
 
         reading = Reading(
             backend,
@@ -108,14 +122,14 @@ class Hub:
             self._count_delivered,
             self._count_acked,
         )
-        self.look = reading.look
+        self.look = audit.of("look", reading.look, of_agent)
         self.position = reading.position
         self.unread = reading.unread
-        self.watch = reading.watch
-        self.receive = reading.receive
-        self.settle = reading.settle
-        self.standings = reading.standings
-        self.subscribe = reading.subscribe
+        self.watch = audit.of("listen", reading.watch, of_agent)
+        self.receive = audit.of("receive", reading.receive, of_agent)
+        self.settle = audit.of("settle", reading.settle, of_settling)
+        self.standings = audit.of("standings", reading.standings, of_standing)
+        self.subscribe = audit.of("subscribe", reading.subscribe, of_agent)
 
         self.quota = self._admission.quota
 
@@ -124,6 +138,7 @@ class Hub:
 
     def _count_delivered(self, via: str, deliveries: Sequence[Delivery]) -> None:
         trail.delivered(via, deliveries)
+        self._audit.delivered(via, deliveries)
         now = self._clock.time()
         for delivery in deliveries:
             age = now - delivery.message.accepted_at

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from secrets import token_hex
 
+from agent_hub.core.audit import Audit
 from agent_hub.core.clock import Clock
 from agent_hub.core.message import Cursor
 from agent_hub.core.metrics import Metrics
@@ -26,6 +27,7 @@ class Streams:
         backend: QueueBackend,
         clock: Clock,
         metrics: Metrics,
+        audit: Audit,
         owed: Owed,
         vigil: Vigil,
         on_ack: Callable[[str, Sequence[Acked]], None],
@@ -33,6 +35,7 @@ class Streams:
         self._backend = backend
         self._clock = clock
         self._metrics = metrics
+        self._audit = audit
         self._owed = owed
         self._vigil = vigil
         self._on_ack = on_ack
@@ -64,6 +67,7 @@ class Streams:
             self._backend,
             self._clock,
             self._metrics,
+            self._audit,
             self._owed,
             via=caller.via,
             receipts=receipts,

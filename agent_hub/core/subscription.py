@@ -8,6 +8,7 @@ from secrets import token_hex
 
 from agent_hub.core import trail
 from agent_hub.core.asking import Question
+from agent_hub.core.audit import Audit
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.message import Cursor, Delivery
@@ -72,6 +73,7 @@ class Subscription:
         backend: QueueBackend,
         clock: Clock,
         metrics: Metrics,
+        audit: Audit,
         owed: Owed,
         *,
         via: str,
@@ -92,6 +94,7 @@ class Subscription:
         self._backend = backend
         self._clock = clock
         self._metrics = metrics
+        self._audit = audit
         self._owed = owed
         self._via = via
         self._epoch: str | None = None
@@ -225,6 +228,7 @@ class Subscription:
     def written(self, deliveries: Sequence[Delivery]) -> None:
         """These were written to the reader's stream, in this order."""
         trail.delivered(self._via, deliveries)
+        self._audit.delivered(self._via, deliveries)
         for delivery in deliveries:
             self._count(delivery)
         if self.receipts:

@@ -40,6 +40,7 @@ class Share:
     """
 
     def __init__(self, folder: Path, place: int) -> None:
+        self.place = place
         self._folder = folder
         self._path = folder / f"{place}{END}"
 
