@@ -37,6 +37,7 @@ class Subscription:
     __slots__ = (
         "_again",
         "_asked",
+        "_audit",
         "_backend",
         "_clock",
         "_closed",
