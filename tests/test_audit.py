@@ -13,7 +13,7 @@ import pytest
 
 from agent_hub import cli
 from agent_hub.audit import AuditLog
-from agent_hub.core.audit import MAX_CHARACTERS, Record
+from agent_hub.core.audit import NO_ID, Record
 from tests import canary
 from tests.auth.guarded import Guarded, bearer, guarded_hub
 from tests.clock import ManualClock
@@ -148,17 +148,20 @@ async def test_without_authentication_the_record_says_that_nobody_was_asked(
     assert "subject" not in record
 
 
-async def test_what_a_caller_makes_up_does_not_fill_the_disk(
+async def test_what_a_caller_makes_up_is_not_taken_for_an_id(
     path: Path, clock: ManualClock
 ) -> None:
-    async with (
-        running_hub(clock=clock, audit_log=str(path)) as hub,
-        hub.session.get("/api/v1/messages", params={"agent_id": "x" * 5_000}) as answer,
-    ):
-        assert answer.status == 422
-    record = read(path)[0]
-    assert record["agent"] == "x" * MAX_CHARACTERS
-    assert record["outcome"] == "invalid"
+    async with running_hub(clock=clock, audit_log=str(path)) as hub:
+        for method, where, body in (
+            ("GET", f"/messages?agent_id={'x' * 5_000}", None),
+            ("GET", f"/messages/{'y' * 500}?agent_id=beta", None),
+            ("POST", "/messages/ack", {"agent_id": "beta", "ids": ["z" * 500]}),
+        ):
+            async with hub.session.request(method, f"/api/v1{where}", json=body) as answer:
+                assert answer.status in (200, 404, 422)
+    looked, stood, settled = read(path)[:3]
+    assert (looked["agent"], looked["outcome"]) == (NO_ID, "invalid")
+    assert stood["message_ids"] == settled["message_ids"] == [NO_ID]
 
 
 # --- the file -------------------------------------------------------------------------------

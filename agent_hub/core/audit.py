@@ -14,14 +14,13 @@ from msgspec import Struct
 
 from agent_hub.core.agent import Agent
 from agent_hub.core.errors import HubError
-from agent_hub.core.message import Delivery, Draft
+from agent_hub.core.message import ALL, Delivery, Draft, is_agent_id, is_message_id
 from agent_hub.core.principal import Principal
 
 DONE = "ok"
 UNKNOWN = "unknown"
 MAX_IDS = 1_000
-MAX_CHARACTERS = 128
-"""What a caller named is not checked yet when it is refused for it."""
+NO_ID = "(no id)"
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -123,18 +122,18 @@ class Audit:
 
 def of_agent(result: object, agent_id: str, *args: object, **more: object) -> dict[str, Any]:
     """A call in an agent's name that needs no more to be said."""
-    return {"agent": _short(agent_id)}
+    return {"agent": _id(agent_id)}
 
 
 def of_registration(result: object, agent: Agent) -> dict[str, Any]:
-    return {"agent": _short(agent.agent_id)}
+    return {"agent": _id(agent.agent_id)}
 
 
 def of_draft(result: Any, draft: Draft, *args: object) -> dict[str, Any]:
     """A message, a question (its result is a pair) or a broadcast."""
     facts: dict[str, Any] = {
-        "agent": _short(draft.sender),
-        "to": _short(draft.to),
+        "agent": _id(draft.sender),
+        "to": _id(draft.to),
         "size": draft.size,
         "sha256": _digest(draft),
     }
@@ -149,19 +148,24 @@ def of_draft(result: Any, draft: Draft, *args: object) -> dict[str, Any]:
 
 def of_settling(result: object, agent_id: str, **more: Any) -> dict[str, Any]:
     named = [*more.get("ack", ()), *more.get("release", ()), *more.get("extend", ())]
-    return {"agent": _short(agent_id), "message_ids": [_short(one) for one in named[:MAX_IDS]]}
+    return {"agent": _id(agent_id), "message_ids": [_message_id(one) for one in named[:MAX_IDS]]}
 
 
 def of_standing(result: object, agent_id: str, message_id: str) -> dict[str, Any]:
-    return {"agent": _short(agent_id), "message_ids": [_short(message_id)]}
+    return {"agent": _id(agent_id), "message_ids": [_message_id(message_id)]}
 
 
 def of_listing(result: Any, *args: object, **more: object) -> dict[str, Any]:
     return {} if result is None else {"count": len(result)}
 
 
-def _short(named: str) -> str:
-    return named[:MAX_CHARACTERS]
+def _id(named: str) -> str:
+    """An agent's id; what is none can be anything, even what somebody meant to say."""
+    return named if named == ALL or is_agent_id(named) else NO_ID
+
+
+def _message_id(named: str) -> str:
+    return named if is_message_id(named) else NO_ID
 
 
 def _digest(draft: Draft) -> str:
