@@ -14,9 +14,10 @@ from time import monotonic
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from tests.acceptance.process import PATIENCE, ROOT
+from tests.acceptance.process import ROOT
 from tests.ports import free_port
 
+PATIENCE = 60.0
 POLL_SECONDS = 0.01
 
 
