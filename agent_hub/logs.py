@@ -11,7 +11,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
-from agent_hub.core import trail
+from agent_hub.core.trail import REQUEST_ID, TRAIL
 
 FIELDS = (
     *("request_id", "agent", "to", "message_id", "traceparent", "via", "attempt"),
@@ -29,6 +29,7 @@ def configure(level: str) -> None:
     # Libraries log headers and payloads at their lower levels.
     root.setLevel(max(ours, logging.WARNING))
     logging.getLogger(OURS).setLevel(ours)
+    TRAIL.is_kept = ours <= logging.DEBUG
     logging.getLogger("aiohttp.access").disabled = True
 
 
@@ -82,7 +83,7 @@ def _entry(record: logging.LogRecord) -> dict[str, Any]:
         "level": record.levelname.lower(),
         "event": _event(record),
     }
-    if trail.is_kept() and (request_id := trail.REQUEST_ID.get(None)) is not None:
+    if TRAIL.is_kept and (request_id := REQUEST_ID.get(None)) is not None:
         entry["request_id"] = request_id
     entry.update((name, getattr(record, name)) for name in FIELDS if hasattr(record, name))
     if record.exc_info and record.exc_info[1]:

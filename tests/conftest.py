@@ -9,6 +9,7 @@ import pytest
 
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import Limits, QueueBackend
+from agent_hub.core.trail import TRAIL
 from tests.backends.factories import FACTORIES, Factory
 from tests.canary import PASSWORD, Watcher
 from tests.clock import ManualClock
@@ -23,13 +24,14 @@ def watcher() -> Watcher:
     """Reads all that this run logs, at the lowest level."""
     watcher = Watcher()
     logging.getLogger().addHandler(watcher)
-    logging.getLogger("agent_hub").setLevel(logging.DEBUG)
     return watcher
 
 
 @pytest.fixture(autouse=True)
 def no_secret_is_logged(watcher: Watcher) -> Iterator[None]:
     """No test may make the hub write down a body or a credential."""
+    logging.getLogger("agent_hub").setLevel(logging.DEBUG)
+    TRAIL.is_kept = True
     yield
     leaks, watcher.leaks = watcher.leaks, []
     assert not leaks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from agent_hub.core import trail
 from agent_hub.core.admission import Admission
 from agent_hub.core.asking import Asking
 from agent_hub.core.audit import (
@@ -30,6 +29,7 @@ from agent_hub.core.reading import Reading
 from agent_hub.core.registry import Registry
 from agent_hub.core.sending import Sending
 from agent_hub.core.streams import Streams
+from agent_hub.core.trail import TRAIL
 from agent_hub.core.upkeep import Upkeep
 from agent_hub.core.vigil import Vigil
 
@@ -137,7 +137,8 @@ class Hub:
         self.on_presence(events)
 
     def _count_delivered(self, via: str, deliveries: Sequence[Delivery]) -> None:
-        trail.delivered(via, deliveries)
+        if TRAIL.is_kept:
+            TRAIL.delivered(via, deliveries)
         self._audit.delivered(via, deliveries)
         now = self._clock.time()
         for delivery in deliveries:
@@ -145,7 +146,8 @@ class Hub:
             self._metrics.delivered(via, delivery.attempt > 1, age)
 
     def _count_acked(self, mode: str, acked: Sequence[Acked]) -> None:
-        trail.acked(mode, acked)
+        if TRAIL.is_kept:
+            TRAIL.acked(mode, acked)
         now = self._clock.time()
         for one in acked:
             self._metrics.acked(mode, now - one.accepted_at)

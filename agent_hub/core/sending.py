@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent_hub.core import trail
 from agent_hub.core.admission import Admission
 from agent_hub.core.agent import Status
 from agent_hub.core.asking import Asking, Question
@@ -24,6 +23,7 @@ from agent_hub.core.principal import Principal, Scope
 from agent_hub.core.queue_backend import QueueBackend, Receipt, Submission
 from agent_hub.core.registry import Registry
 from agent_hub.core.similar import SimilarIds
+from agent_hub.core.trail import TRAIL
 
 RECIPIENTS_PER_TOKEN = 50
 BROADCAST_SLICE = 256
@@ -102,7 +102,8 @@ class Sending:
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
             raise
-        trail.accepted(caller.via, draft, receipt.message_id)
+        if TRAIL.is_kept:
+            TRAIL.accepted(caller.via, draft, receipt.message_id)
         return self._sent(caller, receipt, draft.to)
 
     async def ask(self, caller: Principal, draft: Draft, timeout: float) -> tuple[Sent, Question]:
@@ -125,7 +126,8 @@ class Sending:
         except HubError as refusal:
             self._metrics.rejected(refusal.code)
             raise
-        trail.accepted(caller.via, draft, question.question_id)
+        if TRAIL.is_kept:
+            TRAIL.accepted(caller.via, draft, question.question_id)
         return self._sent(caller, question.receipt, draft.to), question
 
     async def _permit(self, caller: Principal, draft: Draft) -> None:
@@ -160,7 +162,8 @@ class Sending:
         await self._registry.sign_of_life(draft.sender)
         submission = replace(self._submission(caller, draft), broadcast=True)
         replayed = await self._claim(submission)
-        trail.accepted(caller.via, draft, submission.message_id)
+        if TRAIL.is_kept:
+            TRAIL.accepted(caller.via, draft, submission.message_id)
         result = Broadcast(
             message_id=submission.message_id,
             expires_at=0.0,

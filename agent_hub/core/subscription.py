@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from secrets import token_hex
 
-from agent_hub.core import trail
 from agent_hub.core.asking import Question
 from agent_hub.core.audit import Audit
 from agent_hub.core.clock import Clock
@@ -15,6 +14,7 @@ from agent_hub.core.message import Cursor, Delivery
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.queue_backend import Acked, QueueBackend
+from agent_hub.core.trail import TRAIL
 from agent_hub.core.vigil import Watched
 from agent_hub.core.wakeup import POLL, Wakeup
 
@@ -228,7 +228,8 @@ class Subscription:
 
     def written(self, deliveries: Sequence[Delivery]) -> None:
         """These were written to the reader's stream, in this order."""
-        trail.delivered(self._via, deliveries)
+        if TRAIL.is_kept:
+            TRAIL.delivered(self._via, deliveries)
         self._audit.delivered(self._via, deliveries)
         for delivery in deliveries:
             self._count(delivery)

@@ -13,7 +13,6 @@ from time import perf_counter
 from aiohttp import hdrs, web
 from multidict import istr
 
-from agent_hub.core import trail
 from agent_hub.core.errors import (
     HubError,
     Internal,
@@ -24,6 +23,7 @@ from agent_hub.core.errors import (
 from agent_hub.core.hub import Hub
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.principal import Principal
+from agent_hub.core.trail import TRAIL
 from agent_hub.web.callers import Callers
 from agent_hub.web.errors import from_aiohttp, problem_reply
 from agent_hub.web.keys import CALL, Call
@@ -123,7 +123,8 @@ class Gate:
         async def gated(request: web.Request) -> web.StreamResponse:
             started = perf_counter()
             call = request[CALL] = Call(self._request_id(request))
-            trail.begun(call.request_id)
+            if TRAIL.is_kept:
+                TRAIL.begun(call.request_id)
             method, path = request.method, request.raw_path
             response: web.StreamResponse | None = self._turn_away(request, call.request_id)
             route = TURNED_AWAY
@@ -140,7 +141,8 @@ class Gate:
                 self.finish(request, response)
                 self._outgoing.take(request, response)
             seconds = perf_counter() - started
-            trail.answered(method, route, response.status, seconds)
+            if TRAIL.is_kept:
+                TRAIL.answered(method, route, response.status, seconds)
             if response.status != SWITCHED:
                 self._metrics.request(method, route, response.status, seconds)
             return response
