@@ -37,9 +37,10 @@ def run(asked: argparse.Namespace) -> None:
         url = asked.redis_url or running.enter_context(servers.redis()).url
         a, b = (running.enter_context(servers.hub(url)) for _ in range(2))
         for number in range(min(asked.rounds, 5) + 1):
-            messages, replies = uvloop.run(_round(a, b, number, asked.seconds))
+            delays = uvloop.run(_round(a, b, number, asked.seconds))
             if number:  # the first round warms up
-                print(f"round {number}: messages {_told(messages)}; questions {_told(replies)}")
+                told = (f"{name} {_told(some)}" for name, some in delays.items())
+                print(f"round {number}: {'; '.join(told)}")
         print(f"found by looking: {_polled(a) + _polled(b):.0f}")
 
 
@@ -53,17 +54,18 @@ def _polled(hub: Server) -> float:
         return sum(float(found) for found in POLLED.findall(response.read().decode()))
 
 
-async def _round(
-    a: Server, b: Server, number: int, seconds: float
-) -> tuple[list[float], list[float]]:
-    """The delays of messages, from before the send to arrival, and of questions, to their reply."""
+async def _round(a: Server, b: Server, number: int, seconds: float) -> dict[str, list[float]]:
+    """What was waited for: messages, from before the send to arrival; answers by MCP, likewise;
+    questions with their answers, there and back.
+    """
     pushed, asking = _Pushed(a, b, number), _Questions(a, b, number)
     await pushed.open()
     answering = asyncio.ensure_future(asking.answer_all())
     await asyncio.gather(pushed.send_all(seconds), asking.ask_all(seconds))
     answering.cancel()
     await asyncio.gather(answering, return_exceptions=True)
-    return await pushed.close(), asking.delays
+    messages = await pushed.close()
+    return {"messages": messages, "answers": asking.back, "questions": asking.both_ways}
 
 
 class _Pushed:
@@ -140,7 +142,9 @@ class _Questions:
         self._a = a
         self._b = b
         self._asker, self._answerer = f"asker-{number}", f"answerer-{number}"
-        self.delays: list[float] = []
+        self.both_ways: list[float] = []
+        self.back: list[float] = []
+        self._answered_at = 0.0
 
     async def ask_all(self, seconds: float) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._a.port)
@@ -153,7 +157,9 @@ class _Questions:
             writer.write(question)
             if b'"replied"' not in await answer(reader):
                 raise SystemExit("a question was not answered")
-            self.delays.append(time.perf_counter() - asked_at)
+            now = time.perf_counter()
+            self.both_ways.append(now - asked_at)
+            self.back.append(now - self._answered_at)
         writer.close()
 
     async def answer_all(self) -> None:
@@ -165,5 +171,6 @@ class _Questions:
             if found is not None:
                 reply = {"sender_id": self._answerer, "recipient_id": self._asker, "message": "yes"}
                 reply["reply_to"] = found[0].decode()
+                self._answered_at = time.perf_counter()
                 writer.write(tool_call(self._b.port, LEGACY, "send_message", reply))
                 await answer(reader)
