@@ -20,13 +20,19 @@ from agent_hub.auth.oauth.documents import Documents
 from agent_hub.auth.oauth.server import AuthorizationServer
 from agent_hub.auth.store import CredentialStore
 from agent_hub.clock import SystemClock
-from agent_hub.config import Settings
+from agent_hub.config import Settings, SettingsError
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import Limits, QueueBackend
 from agent_hub.core.rate_limit import Buckets, TokenBuckets
-from agent_hub.credentials import audit_log, authorization_server, credential_store, proofs
+from agent_hub.credentials import (
+    audit_log,
+    authorization_server,
+    credential_store,
+    proofs,
+    redis_url,
+)
 from agent_hub.prometheus import PrometheusMetrics, Share
 from agent_hub.queue_backends.measured import measured
 from agent_hub.queue_backends.memory import MemoryBackend
@@ -231,9 +237,10 @@ def _backend(
     if settings.sqlite_path is not None:
         path, committed = settings.sqlite_path, metrics.committed
         return measured(SqliteBackend(path, clock, limits, committed=committed), metrics)
-    if settings.redis_url is not None:
+    url = redis_url(settings)
+    if url is not None:
         group = None if share is None else share.group
-        return measured(RedisBackend(settings.redis_url, limits, group=group), metrics)
+        return measured(RedisBackend(url, limits, group=group), metrics)
     return MemoryBackend(clock, limits)
 
 
@@ -341,7 +348,7 @@ async def _serve(settings: Settings, worker: Worker | None, on_reload: Callable[
     try:
         tls = _tls(settings)
         app = create_app(settings, share=share)
-    except NoCertificate as error:
+    except (NoCertificate, SettingsError) as error:
         log.critical("cannot start: %s", error)
         return 1
     except OSError as error:

@@ -113,6 +113,15 @@ class Settings(BaseSettings):
         description=f"where messages are kept: {', '.join(BACKENDS)}",
         repr=False,  # it may hold a password
     )
+    redis_password: str = Field(
+        default="",
+        description="the password for Redis, if it is not in the URL; `agent-hub secret encrypt`"
+        " makes one that may lie about",
+        repr=False,
+    )
+    secret_key: str = Field(
+        default="", description="the key that opens what was encrypted", repr=False
+    )
     workers: int = Field(
         default=1,
         ge=1,

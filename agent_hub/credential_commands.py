@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -151,7 +150,7 @@ def _key() -> int:
 
 
 def _encrypt() -> int:
-    key = os.environ.get(KEY_VARIABLE)
+    key = load({}).secret_key
     if not key:
         return say(f"{KEY_VARIABLE} must hold a key; make one with `agent-hub secret key`", FAILED)
     if sys.stdin.isatty():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from agent_hub.audit import AuditLog
+from agent_hub.auth import sealed
 from agent_hub.auth.jwts import Jwts
 from agent_hub.auth.key_set import KeySet, source
 from agent_hub.auth.oauth.documents import Documents
@@ -12,18 +14,51 @@ from agent_hub.auth.oauth.outside import OutsideProvider
 from agent_hub.auth.oauth.server import AuthorizationServer
 from agent_hub.auth.oauth.sign_in import OwnerOf
 from agent_hub.auth.proofs import Proofs
+from agent_hub.auth.redis_store import RedisStore
 from agent_hub.auth.sqlite_store import SqliteStore
 from agent_hub.auth.store import CredentialStore
 from agent_hub.auth.tokens import Tokens
-from agent_hub.config import Settings
+from agent_hub.config import Settings, SettingsError
 from agent_hub.core.audit import Audit, Record
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import HubError
 
 
 def credential_store(settings: Settings, clock: Clock) -> CredentialStore:
-    """Where tokens and revocations are kept; not opened yet."""
+    """Where tokens and revocations are kept, for every hub on one store; not opened yet."""
+    url = redis_url(settings)
+    if url is not None:
+        return RedisStore(url, clock.time)
     return SqliteStore(settings.credentials_path, clock.time)
+
+
+def redis_url(settings: Settings) -> str | None:
+    """Where Redis is, with the password as Redis wants it. Raises SettingsError.
+
+    The password may stand in a setting of its own, and encrypted in either place.
+    """
+    url = settings.redis_url
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    password = settings.redis_password or unquote(parts.password or "")
+    if sealed.is_sealed(password):
+        password = _opened(password, settings)
+    if not password:
+        return url
+    user = quote(unquote(parts.username or ""), safe="")
+    place = parts.netloc.rpartition("@")[2]
+    netloc = f"{user}:{quote(password, safe='')}@{place}"
+    return urlunsplit(parts._replace(netloc=netloc))
+
+
+def _opened(secret: str, settings: Settings) -> str:
+    if not settings.secret_key:
+        raise SettingsError("the Redis password is encrypted; AGENT_HUB_SECRET_KEY must open it")
+    try:
+        return sealed.unseal(secret, settings.secret_key)
+    except sealed.NotOpened as error:
+        raise SettingsError(f"the Redis password: {error}") from None
 
 
 def audit_log(settings: Settings, clock: Clock, part: str = "") -> AuditLog | None:

@@ -42,6 +42,8 @@ def test_without_any_setting_the_defaults_are_safe_and_local() -> None:
         "host": "127.0.0.1",
         "port": 8080,
         "backend": "sqlite",
+        "redis_password": "",
+        "secret_key": "",
         "workers": 1,
         "message_ttl": 300.0,
         "rate_limit": 10.0,

@@ -195,6 +195,19 @@ def test_a_secret_can_be_encrypted_for_a_settings_file(
     assert "hunter2" not in shown.out + shown.err
 
 
+def test_the_key_of_secrets_may_stand_in_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.main(["secret", "key"]) == 0
+    key = capsys.readouterr().out
+    (tmp_path / "key").write_text(key)
+    monkeypatch.delenv("AGENT_HUB_SECRET_KEY", raising=False)
+    monkeypatch.setenv("AGENT_HUB_SECRET_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hunter2"))
+    assert cli.main(["secret", "encrypt"]) == 0
+    assert unseal(capsys.readouterr().out.strip(), key) == "hunter2"
+
+
 @pytest.mark.parametrize("key", [None, "", "no key", "A" * 40])
 def test_without_a_key_nothing_is_encrypted(
     key: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -12,8 +12,16 @@ from agent_hub.auth.tokens import Tokens
 from tests.auth.stores import SHARED, STORES
 from tests.clock import ManualClock
 
+SELDOM = {"redis-cluster"}
+"""The same store again, on a Redis that differs only in what it refuses."""
 
-@pytest.fixture(params=sorted(STORES))
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.slow) if name in SELDOM else name
+        for name in sorted(STORES)
+    ]
+)
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock
 ) -> AsyncIterator[CredentialStore]:
