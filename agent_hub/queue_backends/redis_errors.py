@@ -35,6 +35,12 @@ STATES = {
 """What Redis can answer instead of doing a thing; nothing was done."""
 PASSING = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED"})
 """Those that may be over at the next try, on a new connection."""
+_IN_A_SCRIPT = {
+    "The user executing the script": "NOPERM",
+    "command not allowed when used memory": "OOM",
+    "can't write against a read only replica": "READONLY",
+}
+"""How some say it within a script, where Redis before 7 drops the word."""
 _STATE = re.compile(rf"\b({'|'.join(STATES)})\b")
 
 
@@ -47,7 +53,11 @@ def state_of(error: ResponseError) -> str | None:
     code = getattr(error, "status_code", None)
     if code in STATES:
         return str(code)
-    found = _STATE.search(str(error))
+    text = str(error)
+    for saying, state in _IN_A_SCRIPT.items():
+        if saying in text:
+            return state
+    found = _STATE.search(text)
     return found and found.group(1)
 
 

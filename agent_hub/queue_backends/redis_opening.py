@@ -12,7 +12,6 @@ from redis.exceptions import RedisError, ResponseError
 
 from agent_hub.queue_backends.redis_errors import broken, unavailable
 from agent_hub.queue_backends.redis_link import (
-    CONNECT_SECONDS,
     ClusterLink,
     Link,
     NodeLink,
@@ -22,6 +21,8 @@ from agent_hub.queue_backends.redis_link import (
 log = logging.getLogger(__name__)
 
 OLDEST = (6, 2)
+OPEN_SECONDS = 10.0
+"""For a Redis that is busy while the hub starts."""
 
 
 class Opened(Struct):
@@ -35,9 +36,9 @@ async def open_link(url: str, place: str, scripts: Sequence[str]) -> Opened:
     """Connect, look, and say what was found. Raises BackendUnavailable with one line."""
     node = NodeLink(pool_of(url))
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
+        async with asyncio.timeout(OPEN_SECONDS):
             about = await _about(node)
-            _check_version(about, place)
+            check_version(about, place)
             durability = await _durability(node, about)
             await _warn_of_eviction(node, about)
         if about.get("redis_mode") != "cluster":
@@ -71,7 +72,7 @@ async def _about(node: NodeLink) -> dict[str, str]:
     return about
 
 
-def _check_version(about: dict[str, str], place: str) -> None:
+def check_version(about: dict[str, str], place: str) -> None:
     version = about.get("redis_version", "0")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < OLDEST:

@@ -44,18 +44,22 @@ class Sending:
 
     async def _send(self, submission: Submission) -> tuple[list[Any], bytes | None]:
         """What the script answers, and the recipient as it is registered."""
-        to = submission.recipient
-        asked = self._store.ask(
-            (
-                *self._where_to(submission),
-                self._script(submission, epoch=""),
-                ("HGET", self._keys.hub("agents"), to),
-            ),
-            lambda answers: self._store.follow(to, answers[-2][0]),
-        )
-        *_, answer, agent = await asked
+        is_plain = self._known_by(submission)[0] == "" and submission.draft.reply_to is None
+        script = self._usual_script(submission) if is_plain else self._script(submission, epoch="")
+        answer, agent = await self._ask(submission, *self._where_to(submission), script)
+        if answer[1] == b"unusual":
+            answer, agent = await self._ask(submission, self._script(submission, epoch=""))
         if answer[1] == b"absent":
             return await self._store.shielded(self._send_first(submission))
+        return answer, agent
+
+    async def _ask(self, submission: Submission, *words: Words) -> tuple[list[Any], bytes | None]:
+        """The last one's answer, and the recipient as it is registered then."""
+        to = submission.recipient
+        *_, answer, agent = await self._store.ask(
+            (*words, ("HGET", self._keys.hub("agents"), to)),
+            lambda answers: self._store.follow(to, answers[-2][0]),
+        )
         return answer, agent
 
     async def _send_first(self, submission: Submission) -> tuple[list[Any], bytes | None]:
@@ -63,12 +67,9 @@ class Sending:
         to = submission.recipient
         await self._store.admit(to)
         script = self._script(submission, epoch=secrets.token_hex(8))
-        answer, agent = await self._store.ask(
-            (script, ("HGET", self._keys.hub("agents"), to)),
-            lambda answers: self._store.follow(to, answers[0][0]),
-        )
+        answered = await self._ask(submission, script)
         self._store.index(to)
-        return answer, agent
+        return answered
 
     def _where_to(self, submission: Submission) -> tuple[Words, ...]:
         """Before the message: its sender can ask for all that was accepted."""
@@ -83,6 +84,21 @@ class Sending:
             copies = self._keys.copies(sender, message_id)
             return ("SADD", copies, to), ("EXPIRE", copies, seconds)
         return (("SET", self._keys.sent(sender, message_id), to, "EX", seconds),)
+
+    def _usual_script(self, submission: Submission) -> Words:
+        draft = submission.draft
+        return self._store.script(
+            "post",
+            submission.recipient,
+            submission.message_id,
+            draft.sender,
+            draft.size,
+            repr(submission.ttl),
+            "",
+            int(submission.broadcast),
+            f"{submission.via} {submission.kind}",
+            body_of(submission),
+        )
 
     def _script(self, submission: Submission, *, epoch: str) -> Words:
         draft = submission.draft

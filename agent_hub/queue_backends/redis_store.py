@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=8)
-def _load(limits: Limits) -> dict[str, scripts.Script]:
+def load_scripts(limits: Limits) -> dict[str, scripts.Script]:
     constants = {**asdict(limits), "occupancy_seconds": OCCUPANCY_SECONDS}
     return {name: scripts.load(name, constants) for name in scripts.names()}
 
@@ -41,7 +41,7 @@ class Store:
         self.keys = keys
         self.limits = limits
         self.clock = clock
-        self._scripts = _load(limits)
+        self._scripts = load_scripts(limits)
         self._pipeline: Pipeline | None = None
         self.asked = 0
         self._shielded: set[asyncio.Task[Any]] = set()

@@ -238,6 +238,15 @@ class SideBySide(RuleBasedStateMachine):
         names = [self.sides[0].name(delivery.message.id) for delivery in deliveries]
         return (agent_id, lease_id, names) if names else multiple()
 
+    @rule(lease=leases)
+    def lease_again(self, lease: tuple[str, str, list[str]]) -> None:
+        agent_id, lease_id, _ = lease
+        self.both(
+            lambda side: side.backend.lease(
+                agent_id, lease_id, limit=0, max_bytes=9_999, seconds=None
+            )
+        )
+
     def _seen(self, delivery: Delivery) -> None:
         self.seqs[delivery.epoch].append(delivery.message.seq)
 

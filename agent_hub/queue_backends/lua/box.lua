@@ -1,10 +1,6 @@
--- use: time
--- The inbox itself: its sums, its open waits, and when something comes due in it.
--- What it holds of messages stands in keys of their own.
+-- use: read_box
+-- How an inbox is made and written back, and what a transition tells.
 local NEVER = 1e15
-
-local box = redis.call('GET', KEY.box)
-box = box and cmsgpack.unpack(box)
 
 local wakes = {} -- what is told to who watches this inbox
 local gone = {} -- what nothing is known of any more, for its sender's records
@@ -24,11 +20,6 @@ local function make_box(epoch)
     due = NEVER, runs = NEVER, index = NEVER, empty = false,
     waits = {},
   }
-end
-
--- Count for the totals: 'accepted <via> <kind>', 'acked <mode>', or how else a message ended.
-local function tally(name)
-  box.counts[name] = (box.counts[name] or 0) + 1
 end
 
 local function next_order()

@@ -1,8 +1,6 @@
--- use: box
+-- use: box record
 -- The messages: a record under the id, the content under '=' and the id, how much of a sender
 -- is owed under '#' and its name, which messages answer one under '>' and its id.
-local SEQ, SENDER, SIZE, AT, TTL, REPLY, BROADCAST = 1, 2, 3, 4, 5, 6, 7
-local ATTEMPTS, FAILURES, STATE, SINCE, LEASE, FAULT, STREAM = 8, 9, 10, 11, 12, 13, 14
 local HUB = 'hub'
 
 local function read(id)
@@ -22,6 +20,11 @@ end
 
 local function write(id, record)
   redis.call('HSET', KEY.mail, id, cmsgpack.pack(record))
+end
+
+-- How many messages of a sender are owed.
+local function share_of(sender)
+  return tonumber(redis.call('HGET', KEY.mail, '#' .. sender)) or 0
 end
 
 local function expires_at(record)

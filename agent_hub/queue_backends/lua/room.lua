@@ -32,7 +32,7 @@ end
 local function make_room(sender, size)
   local places = LIMITS.inbox_messages - box.owed
   local room = LIMITS.inbox_bytes - box.bytes
-  local share = tonumber(redis.call('HGET', KEY.mail, '#' .. sender)) or 0
+  local share = share_of(sender)
   if fits(places, room, share, size) then return end
   local victims = LIMITS.drop_oldest and find_victims(sender, size, places, room, share)
   if not victims then

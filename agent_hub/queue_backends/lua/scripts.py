@@ -1,9 +1,9 @@
 """Scripts in Lua, put together from parts.
 
 A file begins with what it needs: `-- use: part part` are the files that come before it, each
-once, and `-- args: name name` are its arguments after the two of the time. In the text
-`ARG.name` is an argument, `LIMITS.name` a number that does not change, and `KEY.name` a key: all
-keys that a script names are handed to it, so that a cluster knows them.
+once, and `-- args: name name` are the arguments of a whole script, after the two of the time. In
+the text `ARG.name` is an argument, `LIMITS.name` a number that does not change, and `KEY.name` a
+key: all keys that a script names are handed to it, so that a cluster knows them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec import Struct
 
 TIME_ARGUMENTS = 2
 _PARTS = re.compile(r"^-- use: (.*)$", re.MULTILINE)
-_ARGUMENTS = re.compile(r"^-- args: (.*)$", re.MULTILINE)
+_ARGUMENTS = re.compile(r"^-- args:(.*)$", re.MULTILINE)
 _NAME = re.compile(r"\b(ARG|KEY|LIMITS)\.(\w+)")
 
 
@@ -41,9 +41,10 @@ def read_part(name: str) -> str:
 
 
 def names() -> list[str]:
-    """All files, whole scripts and parts."""
+    """All whole scripts: a file that says what arguments it takes, if any, is one."""
     found = (entry.name for entry in files(__package__).iterdir())
-    return sorted(name.removesuffix(".lua") for name in found if name.endswith(".lua"))
+    every = sorted(name.removesuffix(".lua") for name in found if name.endswith(".lua"))
+    return [name for name in every if _ARGUMENTS.search(read_part(name))]
 
 
 def load(name: str, limits: Mapping[str, float | bool]) -> Script:

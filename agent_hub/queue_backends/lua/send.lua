@@ -1,4 +1,4 @@
--- use: come_due receipt room
+-- use: come_due receipt room accept
 -- args: recipient id sender size ttl reply_to broadcast asking_since once fingerprint counted epoch body
 -- Accept a message. `once` is 'key', 'question' or ''; `counted` its door and kind; `epoch` is
 -- '' when the inbox must be there.
@@ -18,18 +18,9 @@ if not box then
   look_again = true
 end
 
-local size = tonumber(ARG.size)
-local refusal = make_room(ARG.sender, size)
+local refusal = make_room(ARG.sender, tonumber(ARG.size))
 if refusal then return done(refusal) end
-
-box.seq = box.seq + 1
-local record = {
-  box.seq, ARG.sender, size, now, tonumber(ARG.ttl), ARG.reply_to, tonumber(ARG.broadcast),
-  0, 0, 'ready', now, '', 0, '',
-}
-count(record, 1)
-tally('accepted ' .. ARG.counted)
-redis.call('HSET', KEY.mail, ARG.id, cmsgpack.pack(record), '=' .. ARG.id, ARG.body)
+local record = accept(share_of(ARG.sender))
 add_reply(ARG.id, record)
 local wait, state = find_match(ARG.recipient, record, tonumber(ARG.asking_since))
 if wait then

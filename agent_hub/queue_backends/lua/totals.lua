@@ -1,4 +1,5 @@
 -- use: mail
+-- args:
 -- How many are where; nothing that is due is done.
 if not box then return {''} end
 local oldest = redis.call('ZRANGE', KEY.ready, 0, 0)[1]

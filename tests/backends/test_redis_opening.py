@@ -1,0 +1,109 @@
+"""What the hub finds out about a Redis at the start, and what it says of it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+
+import pytest
+
+from agent_hub.core.errors import BackendUnavailable
+from agent_hub.queue_backends.redis import RedisBackend
+from agent_hub.queue_backends.redis_opening import check_version
+from tests.backends.mail import send, take, texts
+from tests.redis_server import RedisServer, redis_server
+
+SECRET = "s3cr:t/@"
+
+
+def tell(server: RedisServer, *words: str) -> None:
+    with closing(server.client()) as client:
+        client.execute_command(*words)  # type: ignore[no-untyped-call]
+
+
+async def opened(url: str) -> str:
+    """The durability that is found there."""
+    backend = RedisBackend(url)
+    await backend.open()
+    await backend.close()
+    return backend.durability
+
+
+async def test_how_durable_redis_is_configured_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with redis_server() as server:
+        assert await opened(server.url) == "redis-none"
+        assert "keeps nothing on disk" in caplog.text
+        tell(server, "CONFIG", "SET", "save", "60 1")
+        assert await opened(server.url) == "redis-rdb"
+        assert "loses what came after its last snapshot" in caplog.text
+        tell(server, "CONFIG", "SET", "appendonly", "yes")
+        caplog.clear()
+        assert await opened(server.url) == "redis-aof"
+        assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+        tell(server, "CONFIG", "SET", "appendfsync", "no")
+        assert await opened(server.url) == "redis-aof"
+        assert "appendfsync is no" in caplog.text
+
+
+async def test_eviction_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with redis_server(append_only="everysec") as server:
+        tell(server, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        await opened(server.url)
+    assert "maxmemory-policy is allkeys-lru" in caplog.text
+
+
+async def test_credentials_come_from_the_url_and_go_nowhere(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with redis_server(user="hub", password=SECRET) as server:
+        for url in (server.url, server.socket_url):
+            backend = RedisBackend(url)
+            await backend.open()
+            await send(backend, "a")
+            assert texts(await take(backend)) == ["a"]
+            await backend.close()
+            assert SECRET not in repr(backend)
+        wrong = server.url.replace("hub:", "hub:wr0ng")
+        with pytest.raises(BackendUnavailable, match="does not take this user") as refused:
+            await opened(wrong)
+    assert "wr0ng" not in str(refused.value) + caplog.text
+    assert SECRET not in caplog.text
+
+
+async def test_settings_that_nobody_may_ask_are_not_needed() -> None:
+    with redis_server(append_only="always", user="hub", password=SECRET) as server:
+        tell(server, "ACL", "SETUSER", "hub", "-config")
+        assert await opened(server.url) == "redis-aof"
+
+
+async def test_a_user_without_the_rights_that_the_hub_needs_is_told_so() -> None:
+    with redis_server(user="hub", password=SECRET) as server:
+        backend = RedisBackend(server.url)
+        await backend.open()
+        tell(server, "ACL", "SETUSER", "hub", "-zadd")
+        with pytest.raises(BackendUnavailable, match="may not do what the hub needs"):
+            await send(backend, "a")
+        tell(server, "ACL", "SETUSER", "hub", "+zadd")
+        await backend.close()
+
+
+async def test_a_redis_that_is_not_there_is_one_line_with_its_place() -> None:
+    with redis_server() as server:
+        url = server.url
+    with pytest.raises(BackendUnavailable) as refused:
+        await opened(url.replace("redis://", "redis://hub:" + "secret@"))
+    [line] = refused.value.detail.splitlines()
+    assert line.startswith(f"Redis at 127.0.0.1:{server.port}: no connection; is it running")
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize("version", ["5.0.14", "6.0.16"])
+def test_a_redis_that_is_too_old_is_refused(version: str) -> None:
+    with pytest.raises(BackendUnavailable, match=f"is version {version}; the hub needs 6.2"):
+        check_version({"redis_version": version}, "there:6379")
+
+
+@pytest.mark.parametrize("version", ["6.2.0", "7.0.1", "10.1"])
+def test_a_newer_redis_is_taken(version: str) -> None:
+    check_version({"redis_version": version}, "there:6379")
