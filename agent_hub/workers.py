@@ -88,7 +88,7 @@ class Supervisor:
         self._start = start
         self._flags = dict(flags)
         self._places = [_Place(number) for number in range(1, count + 1)]
-        self._were_ready = False
+        self._have_served = False
         self._stopping = False
         self._code = 0
         self._kill_at = inf
@@ -171,8 +171,9 @@ class Supervisor:
             pass
         place.ready.close()
         place.ready = None
-        if place.is_ready and all(each.is_ready for each in self._places):
-            self._were_ready = True
+        if place.is_ready:
+            self._have_served = True
+        if all(each.is_ready for each in self._places):
             log.info("all %d workers are ready", len(self._places))
 
     def _ended(self, place: _Place) -> None:
@@ -180,7 +181,7 @@ class Supervisor:
         if self._stopping:
             if code not in (0, -signal.SIGTERM):  # SIGTERM: before it could handle one
                 self._code = self._code or 1
-        elif not self._were_ready:
+        elif not self._have_served:
             log.critical("cannot start: worker %d ended with %s", place.number, _told(code))
             self._code = 1
             self._stop()

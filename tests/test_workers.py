@@ -172,6 +172,15 @@ async def test_when_a_worker_cannot_start_none_runs_and_one_line_says_why() -> N
         assert await one.ended() == 1
 
 
+async def test_a_worker_that_cannot_start_beside_one_that_serves_is_started_again() -> None:
+    # As when its store went away in just that moment.
+    async with supervised(fault="late") as one:
+        await one.logs("worker 2, process", "ended with exit code 7; starts again in 0.25 s")
+        await one.ready()
+        one.process.send_signal(signal.SIGTERM)
+        assert await one.ended() == 0
+
+
 async def test_a_port_that_another_hub_has_is_refused_even_if_it_would_share_it(
     two: Supervised,
 ) -> None:
