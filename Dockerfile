@@ -36,10 +36,11 @@ ENV PATH=/opt/agent-hub/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     AGENT_HUB_HOST=0.0.0.0 \
     AGENT_HUB_PORT=8080 \
-    AGENT_HUB_BACKEND=sqlite:////var/lib/agent-hub/agent-hub.db
+    XDG_STATE_HOME=/var/lib
 USER 10001:10001
-# The one place that is written to; also where `.env` would be looked for. It is no VOLUME here:
-# without a volume of yours the messages would be in one that nobody knows, and on a read-only
+# The one place that is written to, by XDG_STATE_HOME: messages on SQLite, and the credentials that
+# were given out whatever the messages are on. Also where `.env` would be looked for. It is no VOLUME
+# here: without a volume of yours the messages would be in one that nobody knows, and on a read-only
 # container the hub says so instead of starting. Some hosters refuse the instruction, too.
 WORKDIR /var/lib/agent-hub
 EXPOSE 8080

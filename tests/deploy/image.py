@@ -22,7 +22,7 @@ from dockerfile_parse import DockerfileParser
 
 from tests.deploy.files import DOCKERFILE, ROOT
 
-OURS = re.compile(r"(?<![\w.])/(?=(?:src|wheels|opt/agent-hub|var/lib/agent-hub)\b)")
+OURS = re.compile(r"(?<![\w.])/(?=(?:src|wheels|opt/agent-hub|var/lib)\b)")
 """Where the Dockerfile puts things; everything else is the system's own."""
 LEFT_OUT = ("groupadd", "useradd")
 NOT_PYTHON = ("test", "config-*", "site-packages", "__pycache__", "*.a", "share", "include")
@@ -66,8 +66,11 @@ class Image:
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """The container's program, as its user; other arguments than its own if there are any."""
-        program = [self.command[0], *(arguments or self._parameters)]
-        return self._open([*program], variables)
+        return self.open(*self.command, *(arguments or self._parameters), **variables)
+
+    def open(self, *command: str, **variables: str) -> subprocess.Popen[str]:
+        """Another program in its place, as the image's user."""
+        return self._open([*command], variables)
 
     def ask_health(self, **variables: str) -> int:
         with self._open(self.health, variables) as check:

@@ -80,6 +80,14 @@ class Watched:
             assert text
             assert not set("{}<>") & set(text), text
 
+    async def is_over(self, alert: str) -> None:
+        """Until the alert does not fire any more."""
+
+        async def ended() -> bool:
+            return alert not in await self.watching.firing()
+
+        await until(ended)
+
 
 @pytest.fixture
 async def watched(
@@ -131,73 +139,71 @@ async def test_no_alert_fires_in_an_hour_of_ordinary_load(watched: Watched) -> N
     assert asked > 100
 
 
-async def test_a_message_that_is_given_back_too_often_is_told(watched: Watched) -> None:
-    await kill_one(watched.hub.session, "broken")
-    await watched.fires("AgentHubDeadLetters")
+async def test_what_agents_and_bugs_do_is_told(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message given back too often, mail that nobody reads, a full inbox, a bug."""
+    session = watched.hub.session
+    await kill_one(session, "broken")
+    await send(session, "away", ttl=3600)
+    await fill(watched.hub, "full", "beta")
+    await fail(watched.hub, monkeypatch)
+
+    async def go_on() -> None:
+        await send(session, "away", ttl=1)
+        await refused(watched.hub, "full", "beta", 429)
+
+    await watched.fires("AgentHubDeadLetters", go_on)
+    await watched.fires("AgentHubInternalErrors", go_on)
+    await watched.fires("AgentHubRefusesSends", go_on)
+    await watched.fires("AgentHubOldMail", go_on)
+    await watched.fires("AgentHubMailExpires", go_on)
 
 
-async def test_mail_that_nobody_reads_is_told(watched: Watched) -> None:
-    await send(watched.hub.session, "away", ttl=3600)
-    await watched.fires("AgentHubOldMail")
-
-
-async def test_mail_that_expires_is_told(watched: Watched) -> None:
-    await watched.fires("AgentHubMailExpires", lambda: send(watched.hub.session, "away", ttl=1))
-
-
-async def test_sends_that_are_refused_for_want_of_room_are_told(watched: Watched) -> None:
-    body = {"from": "beta", "to": "full", "text": "x" * 200_000}
+async def fill(hub: RunningHub, to: str, sender: str) -> None:
+    """Send until there is no more room."""
+    body = {"from": sender, "to": to, "text": "x" * 200_000, "ttl": 3600}
     status = 202
     while status == 202:
-        async with watched.hub.session.post(MESSAGES, json=body) as answer:
+        async with hub.session.post(MESSAGES, json=body) as answer:
             status = answer.status
-    await watched.fires("AgentHubRefusesSends", lambda: refused(watched.hub, "full", "beta", 429))
+    assert status == 429
 
 
-async def test_a_late_event_loop_is_told(watched: Watched) -> None:
-    async def block() -> None:
-        time.sleep(LATE)  # noqa: ASYNC251 (this is what is to be told)
+async def fail(hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request for which the hub has a bug."""
 
-    await block()
+    async def bug(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hub.hub, "agents", bug)
+        async with hub.session.get("/api/v1/agents") as answer:
+            assert answer.status == 500
+
+
+async def test_what_the_machine_does_is_told(watched: Watched) -> None:
+    """No time for the event loop, a slow disk, a full one until there is room, the end."""
+    block_the_event_loop()
     await watched.fires("AgentHubEventLoopLag")
 
+    async def slow_send() -> None:
+        await asyncio.gather(watched.hold(LATE), send(watched.hub.session, "away"))
 
-async def test_a_full_disk_is_told_until_there_is_room(watched: Watched) -> None:
+    await watched.fires("AgentHubBackendSlow", slow_send)
     pages = watched.limit(1)
     sends = partial(refused, watched.hub, "away", "beta", 503)
     await watched.fires("AgentHubBackendDown", sends)
     await watched.fires("AgentHubBackendErrors", sends)
     watched.limit(pages)
-
-    async def over() -> bool:
-        return "AgentHubBackendDown" not in await watched.watching.firing()
-
-    await until(over)
-
-
-async def test_a_slow_disk_is_told(watched: Watched) -> None:
-    async def slow_send() -> None:
-        await asyncio.gather(watched.hold(LATE), send(watched.hub.session, "away"))
-
-    await watched.fires("AgentHubBackendSlow", slow_send)
-
-
-async def test_a_failure_of_the_hub_is_told(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def fail(*args: Any, **kwargs: Any) -> None:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(watched.hub.hub, "agents", fail)
-    async with watched.hub.session.get("/api/v1/agents") as answer:
-        assert answer.status == 500
-    await watched.fires("AgentHubInternalErrors")
-
-
-async def test_a_hub_that_is_gone_is_told(watched: Watched) -> None:
+    await watched.is_over("AgentHubBackendDown")
     assert watched.hub.runner is not None
     await watched.hub.runner.cleanup()
     await watched.fires("AgentHubDown")
+
+
+def block_the_event_loop() -> None:
+    time.sleep(LATE)
 
 
 # --- on Redis -----------------------------------------------------------------------------
@@ -246,8 +252,4 @@ async def test_a_redis_that_is_gone_is_told_until_it_is_back(
         await asyncio.to_thread(redis.kill)
         await watched.fires("AgentHubBackendDown")
         await asyncio.to_thread(redis.restart)
-
-        async def over() -> bool:
-            return "AgentHubBackendDown" not in await watched.watching.firing()
-
-        await until(over)
+        await watched.is_over("AgentHubBackendDown")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -15,11 +16,14 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.deploy import files
 from tests.deploy.image import Image, built_image
 from tests.mcp.registries import free_port
+from tests.redis_server import redis_server
 
 pytestmark = pytest.mark.slow
 
+REDIS_MANIFEST = files.DEPLOY / "kubernetes" / "redis.yaml"
 LISTENS = re.compile(r"listens on (http://\S+)")
 
 
@@ -35,7 +39,15 @@ def running(
 ) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """A hub from the image on a free port; killed if it still runs in the end."""
     port = free_port()
-    with image.start("serve", *flags, AGENT_HUB_PORT=str(port), **variables) as process:
+    process = image.start("serve", *flags, AGENT_HUB_PORT=str(port), **variables)
+    with listening(process):
+        yield port, process
+
+
+@contextmanager
+def listening(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Once it says that it listens; killed if it still runs in the end."""
+    with process:
         try:
             assert process.stderr is not None
             for line in process.stderr:
@@ -43,7 +55,7 @@ def running(
                     break
             else:
                 pytest.fail("the hub of the image did not start")
-            yield port, process
+            yield
         finally:
             if process.poll() is None:
                 process.kill()
@@ -99,6 +111,33 @@ def test_with_tokens_it_lets_in_who_has_one(image: Image) -> None:
         with refused.value as answer:
             assert answer.status == 401
         assert image.ask_health(AGENT_HUB_PORT=str(port)) == 0
+
+
+def test_it_takes_its_redis_from_a_secret_in_a_file(image: Image) -> None:
+    (deployment,) = [one for one in files.documents(REDIS_MANIFEST) if one["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    variables = {one["name"]: one["value"] for one in container["env"] if "JWT" not in one["name"]}
+    secret = image.state / "backend"
+    with redis_server(password="kept for itself") as redis:
+        secret.write_text(f"{redis.url}\n")
+        secret.chmod(0o644)
+        variables["AGENT_HUB_BACKEND_FILE"] = str(secret)
+        variables["AGENT_HUB_AUTH"] = "token"  # there is no issuer here
+        with running(image, "--workers", "2", **variables) as (port, process):
+            created = image.run("agent-hub", "token", "create", "--agent", "beta", **variables)
+            token = created.stdout.strip()
+            assert call(port, "/health", token=token)["backend"] == "redis"
+            assert call(port, "/readyz") == {"status": "ok"}
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=20) == 0
+
+
+def test_the_command_for_railway_takes_the_port_that_it_is_given(image: Image) -> None:
+    settings = json.loads((files.ROOT / "railway.json").read_text(encoding="utf-8"))
+    command = shlex.split(settings["deploy"]["startCommand"])
+    port = free_port()
+    with listening(image.open(*command, PORT=str(port), AGENT_HUB_AUTH="token")):
+        assert call(port, settings["deploy"]["healthcheckPath"]) == {"status": "ok"}
 
 
 def test_it_can_write_to_its_state_and_to_nothing_else(image: Image) -> None:
