@@ -86,7 +86,7 @@ def masked(value: str, *, is_secret: bool) -> str:
     """A value without its password. What may be a secret and is no known word is hidden whole."""
     if "://" in value:
         return _masked_url(value)
-    return HIDDEN if is_secret and value not in BACKENDS else value
+    return HIDDEN if is_secret and value and value not in BACKENDS else value
 
 
 def _masked_url(url: str) -> str:

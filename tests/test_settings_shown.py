@@ -75,6 +75,7 @@ def test_where_plain_redis_is_comes_from_another_variable(
         ("sqlite:///hub.db", "sqlite:///hub.db"),
         ("sqlite", "sqlite"),
         (SECRET, HIDDEN),
+        ("", ""),
     ],
 )
 def test_no_password_is_shown(value: str, told: str) -> None:
