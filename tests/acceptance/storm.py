@@ -12,12 +12,22 @@ from tests.acceptance.node import Node
 
 
 async def storm(
-    folder: Path, hubs: list[Node], *, kills: int, messages: int, senders: int, readers: int
+    folder: Path,
+    hubs: list[Node],
+    *,
+    kills: int,
+    messages: int,
+    senders: int,
+    readers: int,
+    by: str = "rest",
 ) -> Findings:
-    """Kill one hub after the other at random moments while so many messages are sent and read."""
+    """Kill one hub after the other at random moments while so many messages are sent and read.
+
+    `by` is how: rest, or a socket with receipts (auto) or acks by hand (manual).
+    """
     random = Random(kills)
     async with loading(folder, *(hub.url for hub in hubs)) as load:
-        await load.start("rest", readers)
+        await load.start(by, readers)
         await load.start("send", senders, "--readers", str(readers))
         for moment in sorted(random.sample(range(messages // kills // 2, messages), kills)):
             await load.until(partial(load.has_accepted, moment))
@@ -26,7 +36,8 @@ async def storm(
             await hub.start()
         await load.until(partial(load.has_accepted, messages))
         await load.stop("send")
-        await load.stop("rest")
+        await load.until(load.has_read_all)
+        await load.stop(by)
         findings = load.findings()
     print(  # noqa: T201
         f"{len(findings.accepted)} accepted, {len(findings.read)} read, "

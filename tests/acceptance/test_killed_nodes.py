@@ -26,3 +26,16 @@ async def test_killed_one_at_a_time_two_hubs_on_redis_lose_nothing(
     findings.check()
     findings.check_acked()
     assert {sent["durability"] for sent in findings.accepted.values()} == {"redis-aof"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["auto", "manual"])
+async def test_killed_one_at_a_time_two_hubs_on_redis_lose_nothing_of_their_sockets(
+    by: str, tmp_path: Path
+) -> None:
+    with redis_server(append_only="always") as redis:
+        async with nodes(tmp_path, 2, "--backend", redis.url) as hubs:
+            findings = await storm(
+                *(tmp_path, hubs), kills=5, messages=3_000, senders=8, readers=8, by=by
+            )
+    findings.check()
