@@ -36,8 +36,13 @@ CHALLENGE = (
 class HandClient:
     """Says what it is told to, one step at a time."""
 
-    def __init__(self, hub: SignInHub) -> None:
+    def __init__(self, hub: SignInHub, *others: SignInHub) -> None:
         self.hub = hub
+        self._nodes = [one.url for one in (hub, *others)]
+
+    def person(self) -> Person:
+        """Somebody whose browser reaches the hub by its public address, if it has one."""
+        return Person(self.hub.public_url, *self._nodes)
 
     def link(self, **changed: str | None) -> str:
         """The address of the authorization endpoint; a parameter that is None is left out."""
@@ -48,16 +53,16 @@ class HandClient:
             "state": "st4te",
             "code_challenge": CHALLENGE,
             "code_challenge_method": "S256",
-            "resource": self.hub.mcp,
+            "resource": self.hub.resource,
             **changed,
         }
         said = {name: value for name, value in query.items() if value is not None}
-        return f"{self.hub.url}/authorize?{urlencode(said)}"
+        return f"{self.hub.public_url or self.hub.url}/authorize?{urlencode(said)}"
 
     async def code(self, agent: str = "beta", **changed: str | None) -> str:
         """A code, as a person gives it who agrees."""
         login = await self.hub.codes.make()
-        async with Person() as person:
+        async with self.person() as person:
             answer = await person.agree(self.link(**changed), login, agent)
         return answer["code"]
 
@@ -74,7 +79,7 @@ class HandClient:
             "redirect_uri": CALLBACK,
             "client_id": self.hub.site.client_id,
             "code_verifier": VERIFIER,
-            "resource": self.hub.mcp,
+            "resource": self.hub.resource,
             **changed,
         }
         return await self.post("/token", **form)

@@ -19,8 +19,11 @@ from tests.server import RunningHub, running_hub
 class SignInHub:
     """The hub; what the command line would do beside it; and a client's site."""
 
-    def __init__(self, hub: RunningHub, store: CredentialStore, clock: Clock, site: Site) -> None:
+    def __init__(
+        self, hub: RunningHub, store: CredentialStore, clock: Clock, site: Site, public_url: str
+    ) -> None:
         self.hub = hub
+        self.public_url = public_url
         self.store = store
         self.site = site
         self.clock = clock
@@ -31,6 +34,11 @@ class SignInHub:
     @property
     def url(self) -> str:
         return self.hub.url
+
+    @property
+    def resource(self) -> str:
+        """What its tokens are for."""
+        return f"{self.public_url or self.url}/mcp"
 
     @property
     def mcp(self) -> str:
@@ -46,4 +54,4 @@ async def sign_in_hub(
     async with running_hub(
         clock=clock, credentials=store, documents=site.documents(clock), **whole
     ) as hub:
-        yield SignInHub(hub, store, clock, site)
+        yield SignInHub(hub, store, clock, site, settings.get("public_url", ""))

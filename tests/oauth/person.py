@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from itertools import cycle
 from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import ClientResponse, ClientSession, CookieJar
@@ -15,10 +16,10 @@ _AGENT = re.compile(r'name="agent" value="([^"]*)"')
 class Page:
     """What the browser shows."""
 
-    def __init__(self, response: ClientResponse, text: str) -> None:
+    def __init__(self, response: ClientResponse, text: str, url: str = "") -> None:
         self.status = response.status
         self.headers = response.headers
-        self.url = str(response.url)
+        self.url = url or str(response.url)
         self.text = text
         self.fields = {name: unescape(value) for name, value in _HIDDEN.findall(text)}
 
@@ -31,10 +32,21 @@ class Page:
 
 
 class Person:
-    """Left by `close`."""
+    """Left by `close`.
 
-    def __init__(self) -> None:
+    `nodes` are the addresses behind a public one, if there is a balancer between: each request
+    goes to the next.
+    """
+
+    def __init__(self, public: str = "", *nodes: str) -> None:
         self.session = ClientSession(cookie_jar=CookieJar(unsafe=True))
+        self._public = public
+        self._nodes = cycle(nodes)
+
+    def _reached(self, url: str) -> str:
+        if not self._public or not url.startswith(self._public):
+            return url
+        return next(self._nodes) + url.removeprefix(self._public)
 
     async def close(self) -> None:
         await self.session.close()
@@ -47,8 +59,12 @@ class Person:
 
     async def open(self, url: str) -> Page:
         """Follow a link, and what it redirects to."""
-        async with self.session.get(url) as response:
-            return Page(response, await response.text())
+        while True:
+            async with self.session.get(self._reached(url), allow_redirects=False) as response:
+                text = await response.text()
+                if response.status // 100 != 3:
+                    return Page(response, text, url)
+                url = response.headers["Location"]
 
     async def answer(
         self, page: Page, decision: str = "agree", *, origin: str | None = "own", **fields: str
@@ -58,7 +74,7 @@ class Person:
         own = f"{parts.scheme}://{parts.netloc}"
         headers = {} if origin is None else {"Origin": own if origin == "own" else origin}
         form = {"agent": "beta", "code": "", **page.fields, **fields, "decision": decision}
-        target = f"{own}/oauth/sign-in"
+        target = self._reached(f"{own}/oauth/sign-in")
         async with self.session.post(
             target, data=form, headers=headers, allow_redirects=False
         ) as response:

@@ -56,13 +56,10 @@ async def test_behind_tls_its_cookie_can_be_set_by_nobody_else(
 ) -> None:
     async with sign_in_hub(clock, site, public_url="https://hub.example") as hub:
         client = HandClient(hub)
-        link = client.link(resource="https://hub.example/mcp")
-        async with hub.hub.session.get(link, allow_redirects=False) as response:
-            there = response.headers["Location"]
-        assert there.startswith("https://hub.example/oauth/sign-in?request=")
-        path = there.removeprefix("https://hub.example")
-        async with hub.hub.session.get(path) as page:
-            cookie = page.headers["Set-Cookie"]
+        async with client.person() as person:
+            page = await person.open(client.link())
+        assert page.url.startswith("https://hub.example/oauth/sign-in?request=")
+        cookie = page.headers["Set-Cookie"]
     assert cookie.startswith("__Host-agent_hub_sign_in=")
     assert "Secure" in cookie
     assert "Path=/" in cookie
