@@ -188,6 +188,10 @@ class Settings(BaseSettings):
     oauth_algorithm: Literal["ES256", "EdDSA", "RS256", "HS256"] = Field(
         default="ES256", description="with oauth: how the hub signs its tokens"
     )
+    oauth_client_documents: bool = Field(
+        default=True,
+        description="with oauth: know programs by documents that the hub fetches from their sites",
+    )
     oauth_dynamic_registration: bool = Field(
         default=False, description="with oauth: let programs register themselves (RFC 7591)"
     )

@@ -97,6 +97,7 @@ def authorization_server(
         public_url=settings.public_url or None,
         owner_of=owner_of,
         algorithm=settings.oauth_algorithm,
+        client_documents=settings.oauth_client_documents,
         dynamic_registration=settings.oauth_dynamic_registration,
         outside=outside,
         documents=documents,

@@ -62,6 +62,7 @@ def test_without_any_setting_the_defaults_are_safe_and_local() -> None:
         "jwt_scope_claim": "scope",
         "public_url": "",
         "oauth_algorithm": "ES256",
+        "oauth_client_documents": True,
         "oauth_dynamic_registration": False,
         "oidc_issuer": "",
         "oidc_client_id": "",

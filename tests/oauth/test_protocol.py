@@ -8,7 +8,7 @@ from aiohttp import ClientSession
 from mcp.shared.auth import OAuthMetadata, ProtectedResourceMetadata
 
 from tests.clock import ManualClock
-from tests.oauth.client import HandClient
+from tests.oauth.client import HandClient, Storage, sdk_auth, signed_in_ide
 from tests.oauth.hubs import SignInHub, sign_in_hub
 from tests.oauth.person import Person, sent_back
 from tests.oauth.site import CALLBACK, Site
@@ -64,6 +64,26 @@ async def test_the_server_describes_itself(hub: SignInHub) -> None:
     assert metadata.authorization_response_iss_parameter_supported
     assert metadata.registration_endpoint is None
     assert whole["token_endpoint_auth_methods_supported"] == ["none", "client_secret_post"]
+
+
+async def test_without_documents_no_site_is_asked_and_clients_are_told(
+    clock: ManualClock, site: Site, person: Person
+) -> None:
+    async with sign_in_hub(
+        clock, site, oauth_client_documents=False, oauth_dynamic_registration=True
+    ) as hub:
+        async with hub.hub.session.get(SERVER) as found:
+            assert (await found.json())["client_id_metadata_document_supported"] is False
+
+        async def go(url: str) -> dict[str, str]:
+            return await person.agree(url, await hub.codes.make())
+
+        storage = Storage()
+        async with signed_in_ide(hub, sdk_auth(hub, storage, go), "legacy") as ide:
+            await ide.call("get_my_identity")
+        page = await person.open(HandClient(hub).link())
+        assert page.status == 400
+    assert site.asked == []
 
 
 async def test_each_name_of_this_machine_is_an_issuer_of_its_own(hub: SignInHub) -> None:

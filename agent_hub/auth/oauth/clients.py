@@ -71,10 +71,10 @@ class Documents(Protocol):
 
 
 class Clients:
-    """Finds and registers clients. `now` is the wall clock."""
+    """Finds and registers clients. `now` is the wall clock; without `documents` none is read."""
 
     def __init__(
-        self, store: CredentialStore, now: Callable[[], float], documents: Documents
+        self, store: CredentialStore, now: Callable[[], float], documents: Documents | None
     ) -> None:
         self._store = store
         self._now = now
@@ -82,7 +82,7 @@ class Clients:
 
     async def find(self, client_id: str) -> Client | None:
         if client_id.startswith("https://"):
-            return await self._documents.find(client_id)
+            return None if self._documents is None else await self._documents.find(client_id)
         kept = await self._store.get(Kind.CLIENT, client_id)
         return None if kept is None else Client.model_validate_json(kept)
 

@@ -82,6 +82,7 @@ class AuthorizationServer:
         public_url: str | None,
         owner_of: OwnerOf,
         algorithm: str = "ES256",
+        client_documents: bool = True,
         dynamic_registration: bool = False,
         outside: OutsideProvider | None = None,
         documents: Documents | None = None,
@@ -93,7 +94,9 @@ class AuthorizationServer:
         sessions = Sessions(store, clock.time)
         self.access = Access(self._keys, sessions, store, clock, self._where)
         requests = Requests(store, clock.time)
-        clients = Clients(store, clock.time, documents or Documents(clock))
+        self._fetches = client_documents
+        fetched = documents or Documents(clock)
+        clients = Clients(store, clock.time, fetched if client_documents else None)
         self._provider = Provider(clients, requests, sessions, self.access, store, clock)
         self._sign_in = SignIn(
             self._provider,
@@ -188,7 +191,7 @@ class AuthorizationServer:
                 "token_endpoint_auth_methods_supported": ["none", "client_secret_post"],
                 "revocation_endpoint_auth_methods_supported": ["none", "client_secret_post"],
                 "code_challenge_methods_supported": ["S256"],
-                "client_id_metadata_document_supported": True,
+                "client_id_metadata_document_supported": self._fetches,
                 "authorization_response_iss_parameter_supported": True,
             }
         )

@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.mcp.conformance import authorization
 from tests.mcp.registries import CACHE, HUB, fetch_modules, fetch_node, free_port, serving
 
 HERE = Path(__file__).parent
@@ -45,7 +46,24 @@ def main() -> int:
                 ran[revision], failed = run(node, suite, url, revision)
                 failures |= failed
         wrong += judge(name, ran, failures)
+    wrong += judge_sign_in(authorization.run(node, suite))
     return 1 if wrong else 0
+
+
+def judge_sign_in(checks: authorization.Checks) -> int:
+    """Print how the scenarios for authorization servers went; how many checks did not pass."""
+    ran = {scenario for scenario, _ in checks}
+    wrong = [f"{name}: did not run" for name in authorization.SCENARIOS if name not in ran]
+    wrong += [
+        f"{scenario}: {check}: {status} {why}"
+        for (scenario, check), (status, why) in checks.items()
+        if status != "SUCCESS"
+    ]
+    passed = ", ".join(sorted(check for _, check in checks))
+    print(f"authorization: {len(ran)} scenarios ran; their checks: {passed}")
+    for line in wrong:
+        print(f"  FAILED {line}")
+    return len(wrong)
 
 
 def run(node: Path, suite: Path, url: str, revision: str) -> tuple[set[str], Failures]:
