@@ -6,8 +6,11 @@ looked up, never imported: all that is needed of it is the program.
 
 from __future__ import annotations
 
+import ctypes
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -27,6 +30,8 @@ AppendOnly = Literal["no", "always", "everysec"]
 
 PATIENCE = 30.0
 SLOTS = 16_384
+PR_SET_PDEATHSIG = 1
+"""Of linux/prctl.h."""
 CLUSTER_BUS = 10_000
 """How far above its port a node of a cluster listens for the others."""
 
@@ -122,7 +127,11 @@ class RedisServer:
 
     def _answers(self) -> bool:
         """Start the process. False when it ended at once: somebody else has the port."""
-        self._process = subprocess.Popen(self._command(), cwd=self._folder)
+        self._process = subprocess.Popen(
+            self._command(),
+            cwd=self._folder,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509  # takes no lock that a thread could hold
+        )
         give_up_at = time.monotonic() + PATIENCE
         while self._process.poll() is None:
             try:
@@ -162,6 +171,15 @@ class RedisServer:
         elif self.password is not None:
             command += ["--requirepass", self.password]
         return command
+
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _end_with_parent() -> None:
+    """A test run that is killed itself leaves no Redis behind, where the system can see to it."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def executable() -> str:

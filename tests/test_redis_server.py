@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import closing
 
+import psutil
 import pytest
 import redis
 from redis.backoff import NoBackoff
@@ -70,3 +73,17 @@ def test_a_flushed_redis_is_empty(redis_server: RedisServer) -> None:
         client.set("a", 1)
         redis_server.flush()
         assert client.dbsize() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not offer this")
+def test_a_test_run_that_is_killed_leaves_no_redis_behind() -> None:
+    program = (
+        "import time; from tests.redis_server import redis_server\n"
+        "with redis_server() as server: print(server.process.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        redis_process = psutil.Process(int(run.stdout.readline()))
+        run.kill()
+        _, left = psutil.wait_procs([redis_process], timeout=10)
+        assert [one for one in left if one.status() != psutil.STATUS_ZOMBIE] == []
