@@ -44,7 +44,7 @@ class Tls:
     def _load(self, context: ssl.SSLContext) -> None:
         """Raises NoCertificate. Without a password OpenSSL would ask for one on the terminal."""
         try:
-            context.load_cert_chain(self._cert, self._key, password="")
+            context.load_cert_chain(self._cert, self._key, password="")  # nosec B106
         except ssl.SSLError as error:
             reason = (error.reason or str(error)).lower().replace("_", " ")
             raise NoCertificate(f"{self._cert} and {self._key}: {reason}") from error

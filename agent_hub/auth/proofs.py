@@ -18,7 +18,7 @@ REMEMBERED_SECONDS = 1.0
 """How long a proof is good without asking the store again: the delay of a revocation."""
 REMEMBERED = 10_000
 
-TOKEN = "token:"
+TOKEN = "token:"  # nosec B105
 JWT = "jwt:"
 
 T = TypeVar("T")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -20,12 +21,22 @@ SCHEMA = "sqlite_store.sql"
 VERSION = 1
 BUSY_SECONDS = 5.0
 RETRY_SECONDS = 1.0
-KEYS_AT_ONCE = 500
-IS_THERE = "(expires_at IS NULL OR expires_at > ?)"
 
-INSERT = "INSERT INTO entries VALUES (:kind, :key, :value, :expires_at) ON CONFLICT DO"
-NEW = f"{INSERT} NOTHING"
-ANY = f"{INSERT} UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
+# An entry that has expired is not there, though it may still stand in the file.
+MANY = (
+    "SELECT key, value FROM entries WHERE kind = ? AND (expires_at IS NULL OR expires_at > ?)"
+    " AND key IN (SELECT value FROM json_each(?))"
+)
+ALL = (
+    "SELECT key, value, expires_at FROM entries"
+    " WHERE kind = ? AND (expires_at IS NULL OR expires_at > ?) ORDER BY key"
+)
+DELETE = "DELETE FROM entries WHERE kind = ? AND (expires_at IS NULL OR expires_at > ?) AND key = ?"
+NEW = "INSERT INTO entries VALUES (:kind, :key, :value, :expires_at) ON CONFLICT DO NOTHING"
+ANY = (
+    "INSERT INTO entries VALUES (:kind, :key, :value, :expires_at) ON CONFLICT DO"
+    " UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
+)
 KNOWN = (
     "UPDATE entries SET value = :value, expires_at = :expires_at WHERE kind = :kind AND key = :key"
 )
@@ -86,19 +97,10 @@ class SqliteStore(CredentialStore):
             self._connection = None
 
     async def get_many(self, kind: Kind, keys: Collection[str]) -> Mapping[str, bytes]:
-        return await self._on_thread(lambda: dict(self._get(kind, list(keys))))
-
-    def _get(self, kind: Kind, keys: list[str]) -> Iterator[tuple[str, bytes]]:
-        now = self._now()
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            some = keys[start : start + KEYS_AT_ONCE]
-            marks = ",".join("?" * len(some))
-            yield from self._execute(
-                # Only question marks are put together here.
-                f"SELECT key, value FROM entries WHERE kind = ? AND {IS_THERE}"
-                f" AND key IN ({marks})",
-                (kind, now, *some),
-            )
+        asked = json.dumps(list(keys))
+        return await self._on_thread(
+            lambda: dict(self._execute(MANY, (kind, self._now(), asked)).fetchall())
+        )
 
     async def put(
         self,
@@ -128,22 +130,12 @@ class SqliteStore(CredentialStore):
         return written.rowcount > 0
 
     async def delete(self, kind: Kind, key: str) -> bool:
-        deleted = await self._on_thread(
-            lambda: self._execute(
-                f"DELETE FROM entries WHERE kind = ? AND {IS_THERE} AND key = ?",
-                (kind, self._now(), key),
-            )
-        )
+        deleted = await self._on_thread(lambda: self._execute(DELETE, (kind, self._now(), key)))
         return deleted.rowcount > 0
 
     async def entries(self, kind: Kind) -> list[Entry]:
         def read() -> list[Entry]:
-            rows = self._execute(
-                "SELECT key, value, expires_at FROM entries"
-                f" WHERE kind = ? AND {IS_THERE} ORDER BY key",
-                (kind, self._now()),
-            )
-            return [Entry(*row) for row in rows]
+            return [Entry(*row) for row in self._execute(ALL, (kind, self._now()))]
 
         return await self._on_thread(read)
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 class Kind(StrEnum):
     """What is kept. Each kind is a name space of its own."""
 
-    TOKEN = "token"
+    TOKEN = "token"  # nosec B105
     REVOKED = "revoked"
     SIGNING_KEY = "signing_key"
     LOGIN_CODE = "login_code"

@@ -91,7 +91,7 @@ class Wakeup:
         self._waiter = asyncio.get_running_loop().create_future()
         poll: Timer | None = None
         if self._poll_seconds is not None:
-            spread = uniform(1 - POLL_SPREAD, 1 + POLL_SPREAD)
+            spread = uniform(1 - POLL_SPREAD, 1 + POLL_SPREAD)  # nosec B311
             poll = self._clock.call_later(self._poll_seconds * spread, self._poll)
         try:
             await self._waiter

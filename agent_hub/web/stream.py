@@ -164,7 +164,7 @@ class Stream:
         if self._subscription.epoch_changed:
             await self.close(CloseCode.EPOCH_CHANGED, "the store began this inbox anew")
             return
-        wait = random.randint(0, MAX_RECONNECT_MS)
+        wait = random.randint(0, MAX_RECONNECT_MS)  # nosec B311
         await self._write(frames.shutdown_notice(wait))
         await self.close(CloseCode.GOING_AWAY, "the hub is shutting down")
 

@@ -173,7 +173,9 @@ def client_of(found: object, client_id: str) -> Client | None:
     if "client_secret" in found or found.get("token_endpoint_auth_method", "none") != "none":
         return None
     try:
-        client = Client.model_validate({**found, "token_endpoint_auth_method": "none"})
+        client = Client.model_validate(
+            {**found, "token_endpoint_auth_method": "none"}  # nosec B105
+        )
         check_redirects(client.redirect_uris)
     except (ValidationError, RegistrationError):
         return None

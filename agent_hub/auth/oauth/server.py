@@ -42,7 +42,7 @@ from agent_hub.core.network import network_of
 from agent_hub.core.rate_limit import TokenBuckets
 
 AUTHORIZE_PATH = "/authorize"
-TOKEN_PATH = "/token"
+TOKEN_PATH = "/token"  # nosec B105
 REVOKE_PATH = "/revoke"
 REGISTER_PATH = "/register"
 JWKS_PATH = "/.well-known/jwks.json"
