@@ -23,8 +23,15 @@ def fences(language: str) -> list[str]:
 
 def test_every_configuration_can_be_read_and_names_the_door() -> None:
     configurations = [*map(json.loads, fences("json")), *map(tomllib.loads, fences("toml"))]
-    assert len(configurations) == 7
+    assert len(configurations) == 12
     assert all(URL in str(configuration) for configuration in configurations)
+
+
+def test_no_configuration_holds_a_token_but_the_name_of_its_variable() -> None:
+    shown = [body for language in ("json", "toml") for body in fences(language)]
+    with_token = [body for body in shown if "Bearer" in body or "bearer" in body]
+    assert len(with_token) == 5
+    assert all(re.search(r"AGENT_HUB_TOKEN|\$\{input:", body) for body in with_token)
 
 
 def test_the_page_names_the_five_tools() -> None:
