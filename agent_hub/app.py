@@ -101,7 +101,7 @@ def create_app(
 
     signing_in = authentication = None
     if credentials is not None:
-        signing_in = authorization_server(settings, credentials, clock, owner_of, documents)
+        signing_in = authorization_server(settings, credentials, clock, owner_of, documents, audit)
         authentication = proofs(settings, credentials, clock, signing_in, audit)
     hub = Hub(
         backend,

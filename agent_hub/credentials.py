@@ -78,6 +78,7 @@ def authorization_server(
     clock: Clock,
     owner_of: OwnerOf,
     documents: Documents | None = None,
+    audit: Audit | None = None,
 ) -> AuthorizationServer | None:
     """What signs people in; None where the settings do not ask for it."""
     if "oauth" not in settings.auth:
@@ -101,6 +102,7 @@ def authorization_server(
         dynamic_registration=settings.oauth_dynamic_registration,
         outside=outside,
         documents=documents,
+        audit=audit,
     )
 
 

@@ -15,6 +15,7 @@ from agent_hub.auth.oauth.sessions import IDLE_SECONDS, Session, Sessions
 from agent_hub.auth.oauth.signing_keys import KID_PREFIX, SigningKeys
 from agent_hub.auth.oauth.where import Where, resource_of
 from agent_hub.auth.store import CredentialStore, Kind
+from agent_hub.core.audit import DONE, Audit, Record
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import Unauthenticated
 from agent_hub.core.principal import Principal
@@ -59,7 +60,9 @@ class Access:
         store: CredentialStore,
         clock: Clock,
         where: Where,
+        audit: Audit,
     ) -> None:
+        self._audit = audit
         self._keys = keys
         self._sessions = sessions
         self._store = store
@@ -163,13 +166,25 @@ class Access:
             only_new=True,
         )
         if not fresh:
-            await self._sessions.end(claims.sid)
+            await self._end(claims, "replay")
         return fresh
 
     async def revoke(self, claims: Claims) -> None:
         """End a token, now, and with it its session (RFC 7009, 2.1)."""
         await self._store.put(Kind.REVOKED, claims.jti, b"", expires_at=claims.exp + SLACK_SECONDS)
+        await self._end(claims, "revoke")
+
+    async def _end(self, claims: Claims, action: str) -> None:
         await self._sessions.end(claims.sid)
+        self._audit.record(
+            Record(
+                action=action,
+                outcome=DONE,
+                subject=claims.sub,
+                credential=f"{CREDENTIAL}{claims.sid}.{claims.jti}",
+                agent=claims.agent,
+            )
+        )
 
 
 def _claims(found: dict[str, Any]) -> Claims:

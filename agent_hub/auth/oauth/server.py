@@ -36,6 +36,7 @@ from agent_hub.auth.oauth.sign_in import OwnerOf, SignIn, unavailable
 from agent_hub.auth.oauth.signing_keys import SigningKeys
 from agent_hub.auth.oauth.where import BASE, MCP_PATH, Where, is_resource, resource_of
 from agent_hub.auth.store import CredentialStore
+from agent_hub.core.audit import Audit
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable, BodyTooLarge
 from agent_hub.core.network import network_of
@@ -86,13 +87,15 @@ class AuthorizationServer:
         dynamic_registration: bool = False,
         outside: OutsideProvider | None = None,
         documents: Documents | None = None,
+        audit: Audit | None = None,
     ) -> None:
+        audit = audit or Audit()
         self._where = Where(public_url)
         self._keys = SigningKeys(store, clock, algorithm)
         self._registers = dynamic_registration
         self._has_outside = outside is not None
         sessions = Sessions(store, clock.time)
-        self.access = Access(self._keys, sessions, store, clock, self._where)
+        self.access = Access(self._keys, sessions, store, clock, self._where, audit)
         requests = Requests(store, clock.time)
         self._fetches = client_documents
         fetched = documents or Documents(clock)
@@ -105,6 +108,7 @@ class AuthorizationServer:
             Attempts(clock),
             owner_of,
             outside,
+            audit,
         )
         self._strangers = TokenBuckets(STRANGERS_A_SECOND, STRANGERS_AT_ONCE, clock)
         self._authorize = AuthorizationHandler(self._provider)

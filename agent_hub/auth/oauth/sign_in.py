@@ -20,6 +20,7 @@ from agent_hub.auth.oauth.page import Form
 from agent_hub.auth.oauth.provider import Provider
 from agent_hub.auth.oauth.requests import Outside, Request, Requests
 from agent_hub.auth.oauth.where import BASE
+from agent_hub.core.audit import DONE, Audit, Record
 from agent_hub.core.errors import (
     BackendUnavailable,
     Forbidden,
@@ -60,7 +61,9 @@ class SignIn:
         attempts: Attempts,
         owner_of: OwnerOf,
         outside: OutsideProvider | None,
+        audit: Audit,
     ) -> None:
+        self._audit = audit
         self._provider = provider
         self._requests = requests
         self._codes = codes
@@ -110,6 +113,7 @@ class SignIn:
         try:
             return await self._decide(http, request, cookie, given)
         except Refused as refusal:
+            self._note(http, Forbidden.code)
             form = Form(
                 proof=given["proof"],
                 agent=given.get("agent", "")[:MAX_AGENT_ID_CHARACTERS],
@@ -137,6 +141,7 @@ class SignIn:
             raise Refused("code", BAD_CODE)
         if not await self._requests.take(request.id):
             return _gone()
+        self._note(http, DONE, f"person:{code.name}", agent)
         return await self._agree(
             request,
             subject=f"person:{code.name}",
@@ -147,7 +152,7 @@ class SignIn:
         )
 
     async def _judge(self, text: str, http: HttpRequest) -> LoginCode:
-        peer = http.client.host if http.client else ""
+        peer = _peer(http)
         try:
             self._attempts.check(peer)
             code = await self._codes.look(text)
@@ -169,6 +174,21 @@ class SignIn:
         owner = await self._owner_of(agent)
         if owner is not None and owner != subject:
             raise Refused("agent", "This agent id belongs to somebody else.")
+
+    def _note(
+        self, http: HttpRequest, outcome: str, subject: str = "", agent: str | None = None
+    ) -> None:
+        """Keep who signed in, or that somebody could not."""
+        self._audit.record(
+            Record(
+                action="sign_in",
+                outcome=outcome,
+                subject=subject,
+                via="page",
+                peer=_peer(http),
+                agent=agent,
+            )
+        )
 
     async def _agree(self, request: Request, **session: object) -> Response:
         scopes = session["scopes"]
@@ -221,27 +241,23 @@ class SignIn:
                     error_description="the identity provider did not say who it is",
                 )
             )
-        return await self._welcome(request, there, answer["code"], answer.get("iss"))
+        return await self._welcome(http, request, there)
 
-    async def _welcome(
-        self, request: Request, there: Outside, code: str, issuer: str | None
-    ) -> Response:
+    async def _welcome(self, http: HttpRequest, request: Request, there: Outside) -> Response:
         assert self._outside is not None
         try:
             person = await self._outside.person(
-                code,
+                http.query_params["code"],
                 request.base,
-                issuer=issuer,
+                issuer=http.query_params.get("iss"),
                 nonce=there.nonce,
                 verifier=there.verifier,
             )
             await self._check_may_be(there.agent, person.subject, None)
-        except NotAllowed as refusal:
-            return _sorry("You may not sign in here", str(refusal), request.base, 403)
-        except Refused as refusal:
-            return _sorry("Choose another agent id", refusal.text, request.base, 403)
-        except Unauthenticated as refusal:
-            return _sorry("It is not certain who you are", refusal.detail, request.base, 403)
+        except (NotAllowed, Refused, Unauthenticated) as refusal:
+            self._note(http, Forbidden.code)
+            return _not_welcome(refusal, request.base)
+        self._note(http, DONE, person.subject, there.agent)
         return await self._agree(
             request,
             subject=person.subject,
@@ -269,6 +285,10 @@ def suggested(client_name: str) -> str:
 
 
 # --- the browser ------------------------------------------------------------------------------
+
+
+def _peer(http: HttpRequest) -> str:
+    return http.client.host if http.client else ""
 
 
 def _cookie_name(base: str) -> str:
@@ -319,6 +339,15 @@ def _redirect(address: str) -> Response:
 
 def _sorry(title: str, text: str, base: str, status: int) -> Response:
     return _html(page.message(title, text, base), status)
+
+
+def _not_welcome(refusal: Exception, base: str) -> Response:
+    title = "It is not certain who you are"
+    if isinstance(refusal, NotAllowed):
+        title = "You may not sign in here"
+    elif isinstance(refusal, Refused):
+        title = "Choose another agent id"
+    return _sorry(title, str(refusal), base, 403)
 
 
 def _gone() -> Response:
