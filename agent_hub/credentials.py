@@ -13,7 +13,7 @@ from agent_hub.auth.oauth.documents import Documents
 from agent_hub.auth.oauth.outside import OutsideProvider
 from agent_hub.auth.oauth.server import AuthorizationServer
 from agent_hub.auth.oauth.sign_in import OwnerOf
-from agent_hub.auth.proofs import Proofs
+from agent_hub.auth.proofs import TOKEN, Proofs
 from agent_hub.auth.redis_store import RedisStore
 from agent_hub.auth.sqlite_store import SqliteStore
 from agent_hub.auth.store import CredentialStore
@@ -96,7 +96,7 @@ def authorization_server(
         store,
         clock,
         public_url=settings.public_url or None,
-        owner_of=owner_of,
+        owner_of=_claimed(owner_of, Tokens(store, clock.time)),
         algorithm=settings.oauth_algorithm,
         client_documents=settings.oauth_client_documents,
         dynamic_registration=settings.oauth_dynamic_registration,
@@ -104,6 +104,19 @@ def authorization_server(
         documents=documents,
         audit=audit,
     )
+
+
+def _claimed(owner_of: OwnerOf, tokens: Tokens) -> OwnerOf:
+    """To whom an id belongs; one that nobody registered to whom a token was made out for it."""
+
+    async def owner(agent_id: str) -> str | None:
+        known = await owner_of(agent_id)
+        if known is not None:
+            return known
+        named = (token for token in await tokens.known() if agent_id in token.agents)
+        return next((f"{TOKEN}{token.name}" for token in named), None)
+
+    return owner
 
 
 def proofs(

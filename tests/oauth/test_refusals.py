@@ -16,6 +16,7 @@ from aiohttp import ClientResponse
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent_hub.auth.store import Kind
+from agent_hub.auth.tokens import Tokens
 from tests.clock import ManualClock
 from tests.oauth.client import VERIFIER, HandClient
 from tests.oauth.hubs import SignInHub, sign_in_hub
@@ -447,6 +448,29 @@ async def test_an_agent_of_somebody_else_cannot_be_chosen(
     assert refused.status == 403
     assert "belongs to somebody else" in await refused.text()
     assert (await person.answer(page, agent="gamma", code=code)).status == 303
+
+
+async def test_an_agent_as_which_another_is_signed_in_cannot_be_chosen(
+    client: HandClient, person: Person
+) -> None:
+    """Nobody has registered it: whoever is signed in as it could read its mail."""
+    await client.tokens("beta")
+    page = await person.open(client.link())
+    code = await client.hub.codes.make(name="somebody else")
+    refused = await person.answer(page, agent="beta", code=code)
+    assert refused.status == 403
+    again = await client.tokens("beta")  # the same person may, from another program
+    assert await client.call(again.access_token) == 200
+
+
+async def test_an_agent_that_a_token_was_made_for_cannot_be_chosen(
+    client: HandClient, person: Person
+) -> None:
+    await Tokens(client.hub.store, client.hub.clock.time).create(["beta"])
+    page = await person.open(client.link())
+    refused = await person.answer(page, agent="beta", code=await client.hub.codes.make())
+    assert refused.status == 403
+    assert "belongs to somebody else" in await refused.text()
 
 
 # --- the page ---------------------------------------------------------------------------------

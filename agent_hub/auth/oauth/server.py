@@ -106,7 +106,7 @@ class AuthorizationServer:
             requests,
             LoginCodes(store, clock.time),
             Attempts(clock),
-            owner_of,
+            _claimed(owner_of, sessions),
             outside,
             audit,
         )
@@ -261,6 +261,22 @@ class AuthorizationServer:
                 return unavailable(error)
 
         return shown
+
+
+def _claimed(owner_of: OwnerOf, sessions: Sessions) -> OwnerOf:
+    """To whom an id belongs, also while nobody has registered it: then to who is signed in as it.
+
+    Else whoever signs in next could read what waits for it.
+    """
+
+    async def owner(agent_id: str) -> str | None:
+        known = await owner_of(agent_id)
+        if known is not None:
+            return known
+        standing = await sessions.all()
+        return next((one.subject for one in standing if one.agent == agent_id), None)
+
+    return owner
 
 
 def _twice(items: list[tuple[str, Any]]) -> str | None:
