@@ -41,6 +41,7 @@ from agent_hub.queue_backends.redis_errors import place_of
 from agent_hub.queue_backends.redis_keys import Keys
 from agent_hub.queue_backends.redis_link import Link
 from agent_hub.queue_backends.redis_opening import open_link
+from agent_hub.queue_backends.redis_pipeline import REPLY_SECONDS
 from agent_hub.queue_backends.redis_registry import Registry
 from agent_hub.queue_backends.redis_sending import Sending
 from agent_hub.queue_backends.redis_store import Store
@@ -54,7 +55,8 @@ class RedisBackend(QueueBackend):
     """All state is in Redis; a node that goes takes nothing with it.
 
     `prefix` begins every key, for hubs that share a Redis. With a `clock` (for tests) time is
-    what it says, else what Redis says. `group` is the same for the processes behind one port.
+    what it says, else what Redis says. Redis is away when it does not answer for
+    `reply_seconds`. `group` is the same for the processes behind one port.
     """
 
     name: ClassVar[str] = "redis"
@@ -68,6 +70,7 @@ class RedisBackend(QueueBackend):
         prefix: str = PREFIX,
         clock: Clock | None = None,
         group: str | None = None,
+        reply_seconds: float = REPLY_SECONDS,
     ) -> None:
         self._url = url
         self._limits = limits or Limits()
@@ -79,6 +82,7 @@ class RedisBackend(QueueBackend):
         self._streams = Streams(self._store, self._listener)
         self._sweeper = Sweeper(self._store, self._streams.is_watched)
         self._link: Link | None = None
+        self._reply_seconds = reply_seconds
         self._group = group or secrets.token_hex(8)
         self._durability = "redis-none"
         self._last_since = 0.0
@@ -116,7 +120,7 @@ class RedisBackend(QueueBackend):
         place = place_of(self._url)
         opened = await open_link(self._url, place, self._store.script_texts)
         self._link, self._durability = opened.link, opened.durability
-        self._store.open(opened.link, place, self._streams.wake_all)
+        self._store.open(opened.link, place, self._streams.wake_all, self._reply_seconds)
         self._streams.start()
 
     async def close(self) -> None:

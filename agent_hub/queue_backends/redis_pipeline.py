@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -40,26 +40,38 @@ PROBE_SECONDS = (0.05, 1.0)
 """Between two looks whether Redis is back: the first pause, and the longest."""
 
 
-@asynccontextmanager
-async def _patience(seconds: float) -> AsyncIterator[None]:
-    """A timeout that counts only time in which the loop runs.
+class Patience:
+    """A timeout that counts only time in which the loop runs: a context manager.
 
     After a pause of the whole process an answer may lie there unread; an ordinary timeout would
     run out first, and take a pause of ours for one of Redis.
     """
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(None) as timeout:
 
-        async def wait() -> None:
-            for _ in range(TICKS):
-                await asyncio.sleep(seconds / TICKS)
-            timeout.reschedule(loop.time())
+    def __init__(self, seconds: float) -> None:
+        self._pause = seconds / TICKS
+        self._left = TICKS
+        self._loop = asyncio.get_running_loop()
+        self._timeout = asyncio.timeout(None)
+        self._timer = self._loop.call_later(self._pause, self._tick)
 
-        waiting = loop.create_task(wait())
-        try:
-            yield
-        finally:
-            waiting.cancel()
+    def _tick(self) -> None:
+        self._left -= 1
+        if self._left:
+            self._timer = self._loop.call_later(self._pause, self._tick)
+        else:
+            self._timeout.reschedule(self._loop.time())
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(kind, error, trace)
 
 
 class Asked:
@@ -98,8 +110,14 @@ class Pipeline:
     """
 
     def __init__(
-        self, link: Link, place: str, scripts: dict[str, str], on_return: Callable[[], None]
+        self,
+        link: Link,
+        place: str,
+        scripts: dict[str, str],
+        on_return: Callable[[], None],
+        reply_seconds: float,
     ) -> None:
+        self._reply_seconds = reply_seconds
         self._link = link
         self._place = place
         self._scripts = scripts
@@ -175,7 +193,7 @@ class Pipeline:
 
     async def _exchange(self, groups: Sequence[Group]) -> list[list[Any]]:
         """Try until it works, or there are no tries or no time left."""
-        async with _patience(REPLY_SECONDS):
+        async with Patience(self._reply_seconds):
             for attempt in range(1, TRIES):
                 try:
                     answers = await self._exchange_once(groups)
@@ -226,8 +244,11 @@ class Pipeline:
 
     async def _is_back(self) -> bool:
         try:
-            async with _patience(REPLY_SECONDS):
+            async with Patience(self._reply_seconds):
                 (answers,) = await self._link.exchange([[("PING",)]])
         except (RedisError, OSError):
+            return False
+        except Exception:
+            log.exception("a probe failed")  # it must not be the last one
             return False
         return not isinstance(answers[0], ResponseError)

@@ -46,9 +46,11 @@ class Store:
         self.asked = 0
         self._shielded: set[asyncio.Task[Any]] = set()
 
-    def open(self, link: Link, place: str, on_return: Callable[[], None]) -> None:
+    def open(
+        self, link: Link, place: str, on_return: Callable[[], None], reply_seconds: float
+    ) -> None:
         texts = {script.sha: script.text for script in self._scripts.values()}
-        self._pipeline = Pipeline(link, place, texts, on_return)
+        self._pipeline = Pipeline(link, place, texts, on_return, reply_seconds)
 
     async def close(self) -> None:
         while self._shielded:

@@ -15,6 +15,8 @@ from agent_hub.queue_backends.redis import RedisBackend
 from tests.clock import AT_WORK
 from tests.redis_server import RedisServer, redis_server
 
+PATIENCE = 60.0
+"""These tests ask what is answered, not how busy the machine is."""
 _stack = ExitStack()
 atexit.register(_stack.close)
 _numbers = count(1)
@@ -35,7 +37,7 @@ class TemporaryRedis(RedisBackend):
         self._how = (clock, limits)
         self._prefix = prefix or f"test{next(_numbers)}"
         url = server(cluster=self.cluster).url
-        super().__init__(url, limits, prefix=self._prefix, clock=clock)
+        super().__init__(url, limits, prefix=self._prefix, clock=clock, reply_seconds=PATIENCE)
         self._heard_of = -1
         self._hearing: asyncio.Task[None] | None = None
         self._opened = False

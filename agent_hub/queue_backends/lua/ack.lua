@@ -4,31 +4,31 @@
 if not box then return {''} end
 come_due()
 
-local answers = {}
-local function acked(id, record)
-  keep(id, record, ARG.mode)
-  answers[#answers + 1] = id
-  answers[#answers + 1] = number(record[AT])
-end
-
-local ready = {}
-for _, id in ipairs(cmsgpack.unpack(ARG.ids)) do
-  local record = read(id)
-  if record and record[STATE] == 'leased' then
-    unhold(id, record)
+local ids = cmsgpack.unpack(ARG.ids)
+local leased, ready, seen = {}, {}, {}
+for place, record in ipairs(read_all(ids)) do
+  local id = ids[place]
+  local state = record and not seen[id] and record[STATE]
+  seen[id] = true
+  if state == 'leased' then
+    leased[#leased + 1] = {id, record}
     local wait = find_wait(record[LEASE])
     if wait then wait.settled = true end
-    acked(id, record)
-  elseif record and record[STATE] == 'ready' then
+  elseif state == 'ready' then
     ready[#ready + 1] = {id, record}
   end
 end
+unhold_all(leased)
 -- For readers whose lease ran out, or who only looked: in their order.
 table.sort(ready, function(one, other) return one[2][SEQ] < other[2][SEQ] end)
-for place, one in ipairs(ready) do
-  if place == 1 or ready[place - 1][1] ~= one[1] then
-    redis.call('ZREM', KEY.ready, one[1])
-    acked(one[1], one[2])
-  end
+for _, pair in ipairs(ready) do
+  redis.call('ZREM', KEY.ready, pair[1])
+  leased[#leased + 1] = pair
+end
+keep_all(leased, ARG.mode)
+
+local answers = {}
+for place, pair in ipairs(leased) do
+  answers[2 * place - 1], answers[2 * place] = pair[1], number(pair[2][AT])
 end
 return done(unpack(answers))

@@ -25,7 +25,7 @@ end
 local function expire()
   repeat
     local over = redis.call('ZRANGEBYSCORE', KEY.due, '-inf', now)
-    local ready, rest = {}, {}
+    local ready, kept, rest = {}, {}, {}
     for _, id in ipairs(over) do
       local is_answer = string.sub(id, 1, 1) == '!'
       local record = not is_answer and read(id)
@@ -33,7 +33,7 @@ local function expire()
       if is_answer then
         forget_answer(string.sub(id, 2))
       elseif state == 'kept' then
-        unkeep(id, record, expires_at(record))
+        kept[#kept + 1] = id
       elseif state == 'ready' then
         ready[#ready + 1] = {id, record}
       elseif not state or state == 'leased' then
@@ -42,8 +42,9 @@ local function expire()
         rest[#rest + 1] = id
       end
     end
+    if #kept > 0 then unkeep_all(kept, expires_at) end
     for _, id in ipairs(rest) do
-      if redis.call('ZSCORE', KEY.settled, id) then forget(id) end
+      if redis.call('ZSCORE', KEY.settled, id) then forget_all({id}) end
     end
     table.sort(ready, function(one, other) return one[2][SEQ] < other[2][SEQ] end)
     for _, one in ipairs(ready) do

@@ -14,28 +14,43 @@ local function ids_of(lease)
   return members
 end
 
--- Hand a message to a lease. `fault`: whether it is one that the lease runs out; `stream` is
--- the stream that it lives as long as.
-local function hold(id, record, lease, out, fault, stream)
-  close_notice(id, record)
-  record[ATTEMPTS] = record[ATTEMPTS] + 1
-  record[STATE], record[SINCE], record[LEASE] = 'leased', now, lease
-  record[FAULT], record[STREAM] = fault, stream
-  redis.call('ZADD', KEY.held, out, id)
-  redis.call('ZADD', KEY.leases, 0, leased_as(id, record, lease))
+-- Hand ready messages, as pairs of an id and a record, to a lease. `fault`: whether it is one that
+-- the lease runs out; `stream` is the stream that it lives as long as.
+local function hold_all(pairs_, lease, out, fault, stream)
+  if #pairs_ == 0 then return end
+  local ids, held, leased, written = {}, {}, {}, {}
+  for place, pair in ipairs(pairs_) do
+    local id, record = pair[1], pair[2]
+    close_notice(id, record)
+    record[ATTEMPTS] = record[ATTEMPTS] + 1
+    record[STATE], record[SINCE], record[LEASE] = 'leased', now, lease
+    record[FAULT], record[STREAM] = fault, stream
+    ids[place] = id
+    held[2 * place - 1], held[2 * place] = out, id
+    leased[2 * place - 1], leased[2 * place] = 0, leased_as(id, record, lease)
+    written[2 * place - 1], written[2 * place] = id, cmsgpack.pack(record)
+  end
+  redis.call('ZREM', KEY.ready, unpack(ids))
+  redis.call('ZADD', KEY.held, unpack(held))
+  redis.call('ZADD', KEY.leases, unpack(leased))
+  redis.call('HSET', KEY.mail, unpack(written))
   runs_out_at(out)
-  write(id, record)
 end
 
--- Take a message out of its lease.
-local function unhold(id, record)
-  redis.call('ZREM', KEY.held, id)
-  redis.call('ZREM', KEY.leases, leased_as(id, record, record[LEASE]))
+-- Take messages out of their leases.
+local function unhold_all(pairs_)
+  if #pairs_ == 0 then return end
+  local ids, leased = {}, {}
+  for place, pair in ipairs(pairs_) do
+    ids[place], leased[place] = pair[1], leased_as(pair[1], pair[2], pair[2][LEASE])
+  end
+  redis.call('ZREM', KEY.held, unpack(ids))
+  redis.call('ZREM', KEY.leases, unpack(leased))
 end
 
 -- Back to ready, in its place, unless it has failed too often or its time is over.
 local function give_back(id, record, failure)
-  unhold(id, record)
+  unhold_all({{id, record}})
   record[FAILURES] = record[FAILURES] + failure
   if record[FAILURES] > LIMITS.failures then
     finish(id, record, 'dead')

@@ -5,29 +5,33 @@
 if not box then return {''} end
 come_due()
 
-local answers = {}
-local function hand(id, record)
-  answers[#answers + 1] = cmsgpack.pack(record)
-  answers[#answers + 1] = redis.call('HGET', KEY.mail, '=' .. id)
+-- Records and contents by turns.
+local function show(pairs_)
+  local answers, contents = {}, {}
+  for place, pair in ipairs(pairs_) do contents[place] = '=' .. pair[1] end
+  if #contents == 0 then return {} end
+  for place, content in ipairs(redis.call('HMGET', KEY.mail, unpack(contents))) do
+    answers[2 * place - 1], answers[2 * place] = cmsgpack.pack(pairs_[place][2]), content
+  end
+  return answers
 end
 
 local place = ARG.stream ~= '' and placed()
 if ARG.stream ~= '' and not (place and place[1] == ARG.stream) then return done(box.epoch) end
+local taken = {}
 local held = ids_of(ARG.lease)
 if #held > 0 then
-  for _, id in ipairs(held) do hand(id, read(id)) end
-  return done(box.epoch, unpack(answers))
+  for number_of, record in ipairs(read_all(held)) do taken[number_of] = {held[number_of], record} end
+  return done(box.epoch, unpack(show(taken)))
 end
 
 local ids = tonumber(ARG.limit) > 0 and redis.call('ZRANGE', KEY.ready, 0, ARG.limit - 1) or {}
-local out = place and place[2] or monotonic + (tonumber(ARG.seconds) or LIMITS.taking_seconds)
-local fault = ARG.seconds ~= '' and 1 or 0
 local left = tonumber(ARG.max_bytes)
-for place_of, record in ipairs(read_all(ids)) do
+for number_of, record in ipairs(read_all(ids)) do
   left = left - record[SIZE]
-  if left < 0 and place_of > 1 then break end
-  redis.call('ZREM', KEY.ready, ids[place_of])
-  hold(ids[place_of], record, ARG.lease, out, fault, ARG.stream)
-  hand(ids[place_of], record)
+  if left < 0 and number_of > 1 then break end
+  taken[number_of] = {ids[number_of], record}
 end
-return done(box.epoch, unpack(answers))
+local out = place and place[2] or monotonic + (tonumber(ARG.seconds) or LIMITS.taking_seconds)
+hold_all(taken, ARG.lease, out, ARG.seconds ~= '' and 1 or 0, ARG.stream)
+return done(box.epoch, unpack(show(taken)))

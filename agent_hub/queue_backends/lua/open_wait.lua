@@ -47,7 +47,6 @@ end
 
 for _, reply in ipairs(wait.state == 'pending' and replies or {}) do
   if reply[2][STATE] == 'ready' then
-    redis.call('ZREM', KEY.ready, reply[1])
     answer(wait, 'replied', reply[1], reply[2])
     break
   end

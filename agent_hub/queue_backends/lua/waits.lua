@@ -34,7 +34,7 @@ end
 -- Lease a message to the wait that it answers; nobody else can read it.
 local function answer(wait, state, id, record)
   wait.state = state
-  hold(id, record, wait.question, NEVER, 0, '')
+  hold_all({{id, record}}, wait.question, NEVER, 0, '')
   copy_answer(wait.question, id, record)
   wakes['a' .. wait.question] = true
 end
