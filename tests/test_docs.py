@@ -26,7 +26,8 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 FROM_CLIENTS = {"RegisterBody", "HeartbeatBody", "SendBody", "ReceiveBody", "AckBody"} | {
-    "ClientFrame"
+    "ClientFrame",
+    "CredentialFrame",
 }
 
 

@@ -15,16 +15,20 @@ from aiohttp import web
 from agent_hub.core.bounds import MAX_KEY_CHARACTERS
 from agent_hub.core.errors import (
     BodyTooLarge,
+    Forbidden,
     HubError,
+    InsufficientScope,
     Internal,
     Invalid,
     MalformedJson,
     RateLimited,
     SlowBody,
+    Unauthenticated,
     UnsupportedMediaType,
     WrongHost,
     WrongOrigin,
 )
+from agent_hub.web.gate import Access
 from agent_hub.web.reply import JSON, PROBLEM_JSON, Reply
 from agent_hub.web.route import Route
 from agent_hub.wire.agents import AgentId
@@ -34,6 +38,7 @@ from agent_hub.wire.problems import STATUS, Problem
 Json = dict[str, Any]
 
 EVERYWHERE = (WrongHost, WrongOrigin, Internal)
+WITH_CREDENTIAL = (Unauthenticated, Forbidden, InsufficientScope)
 WITH_QUERY = (Invalid,)
 WITH_BODY = (MalformedJson, Invalid, BodyTooLarge, UnsupportedMediaType, SlowBody)
 
@@ -44,6 +49,10 @@ seconds, sizes in bytes. Every refusal is a problem (RFC 9457) with a `code` fro
 A send that the hub accepted is owed to its recipient until it is acked, or expires, or was given
 back too often. Delivery is at least once: a duplicate has the same `id` and `attempt` above 1.\
 """
+
+BEARER = "bearer"
+SECURITY: list[Json] = [{BEARER: []}, {}]
+"""What a hub asks for that asks at all; one on loopback does not."""
 
 TAGS = {
     "agents": "Who is here",
@@ -58,7 +67,7 @@ PATH_PARAMETERS: dict[str, tuple[str, Any]] = {
 
 HEADER_PARAMETERS: dict[str, Json] = {
     "X-Request-Id": {
-        "description": "Comes back in the answer and stands in the hub's log. One that is not 1 to"
+        "description": "Comes back in the answer and stands in the log. One that is not 1 to"
         " 128 of A-Z a-z 0-9 . _ - is replaced.",
         "schema": {"type": "string"},
     },
@@ -81,25 +90,29 @@ HEADER_PARAMETERS: dict[str, Json] = {
 
 ANSWER_HEADERS: dict[str, Json] = {
     "X-Request-Id": {
-        "description": "Names this request in the hub's log",
+        "description": "This request's name in the log",
         "required": True,
         "schema": {"type": "string"},
     },
     "RateLimit": {
-        "description": "What is left to this agent, and in how many seconds its bucket is full",
+        "description": "What is left to this agent, and the seconds until its bucket is full",
         "schema": {"type": "string", "examples": ['"agent";r=19;t=1']},
     },
     "RateLimit-Policy": {
-        "description": "Requests a second and agent",
+        "description": "Requests a second",
         "schema": {"type": "string", "examples": ['"agent";q=10;w=1']},
     },
     "Retry-After": {
-        "description": "Seconds until the same call may succeed",
+        "description": "Seconds to wait before the same call",
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
     },
+    "WWW-Authenticate": {
+        "description": "What to show",
+        "schema": {"type": "string"},
+    },
     "Idempotency-Replayed": {
-        "description": "This is the answer that the same key got before",
+        "description": "The same key got this answer before",
         "schema": {"const": "true"},
     },
 }
@@ -146,7 +159,9 @@ def describe(routes: Sequence[Route], version: str) -> Json:
                 for name, parameter in HEADER_PARAMETERS.items()
             },
             "headers": ANSWER_HEADERS,
+            "securitySchemes": {BEARER: {"type": "http", "scheme": "bearer"}},
         },
+        "security": SECURITY,
     }
 
 
@@ -196,6 +211,8 @@ def _operation(route: Route, schemas: dict[int, Json], components: Json, respons
     if route.body is not None:
         content = {JSON: {"schema": schemas[id(route.body)]}}
         operation["requestBody"] = {"required": _is_needed(route), "content": content}
+    if route.access is not Access.CREDENTIAL:
+        operation["security"] = []
     operation["responses"] = _successes(route, schemas) | _refusals(route, responses)
     return operation
 
@@ -276,6 +293,7 @@ def _successes(route: Route, schemas: dict[int, Json]) -> Json:
 def _refusals(route: Route, responses: Json) -> Json:
     """References by status; calls that can give the same codes share one description."""
     kinds: list[type[HubError]] = [*EVERYWHERE, *route.refusals]
+    kinds += WITH_CREDENTIAL if route.access is Access.CREDENTIAL else ()
     kinds += WITH_QUERY if route.query is not None else ()
     kinds += WITH_BODY if route.body is not None else ()
     by_status: dict[int, list[type[HubError]]] = {}
@@ -295,6 +313,8 @@ def _problem(refusals: list[type[HubError]]) -> Json:
         names.append("Retry-After")
     if RateLimited in refusals:
         names += ["RateLimit", "RateLimit-Policy"]
+    if {Unauthenticated, InsufficientScope} & set(refusals):
+        names.append("WWW-Authenticate")
     schema = {
         "$ref": f"#/components/schemas/{Problem.__name__}",
         "properties": {"code": {"enum": [kind.code for kind in refusals]}},

@@ -31,7 +31,7 @@ Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 class HealthAnswer(Struct):
     """`durability` says what an accepted message survives.
 
-    A hub that asks for credentials tells those who show none its status alone.
+    Who shows no credential where one is asked for is told `status` alone.
     """
 
     status: Annotated[str, Meta(extra_json_schema={"enum": ["ok", "draining"]})]

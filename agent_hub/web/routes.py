@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from agent_hub.core.errors import (
+    AgentTaken,
     BackendUnavailable,
     ContentTooLarge,
     Draining,
@@ -43,7 +44,7 @@ def api_routes(rest: Rest) -> list[Route]:
             summary="Register an agent, or replace its registration",
             body=agents.RegisterBody,
             answers={201: agents.RegisterAnswer, 200: agents.RegisterAnswer},
-            refusals=(RateLimited, Draining, BackendUnavailable),
+            refusals=(AgentTaken, RateLimited, Draining, BackendUnavailable),
         ),
         Route(
             method="GET",
