@@ -25,7 +25,7 @@ from benchmarks.servers import Server
 
 MESSAGES = 500.0
 QUESTIONS = 25.0
-PAIRS = 10
+PAIRS = 25
 MESSAGE_ID = re.compile(rb"m_[\w-]{22}")
 NUMBER = re.compile(rb'"text":"(\d+)"')
 POLLED = re.compile(r'^agenthub_wakeups_total\{source="poll"\} (\S+)', re.MULTILINE)
@@ -37,11 +37,19 @@ def run(asked: argparse.Namespace) -> None:
         url = asked.redis_url or running.enter_context(servers.redis()).url
         a, b = (running.enter_context(servers.hub(url)) for _ in range(2))
         for number in range(min(asked.rounds, 5) + 1):
+            used, started = _used(a, b), time.perf_counter()
             delays = uvloop.run(_round(a, b, number, asked.seconds))
+            busy = [now - before for now, before in zip(_used(a, b), used, strict=True)]
             if number:  # the first round warms up
                 told = (f"{name} {_told(some)}" for name, some in delays.items())
-                print(f"round {number}: {'; '.join(told)}")
+                seconds = time.perf_counter() - started
+                shares = " and ".join(f"{one / seconds:.0%}" for one in busy)
+                print(f"round {number}: {'; '.join(told)}; A and B busy {shares}")
         print(f"found by looking: {_polled(a) + _polled(b):.0f}")
+
+
+def _used(a: Server, b: Server) -> tuple[float, float]:
+    return a.cpu_seconds, b.cpu_seconds
 
 
 def _told(delays: list[float]) -> str:
