@@ -65,7 +65,7 @@ async def client_site() -> AsyncIterator[Site]:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     AUTHORITY.issue_cert(HOST).configure_cert(tls)
     app = web.Application()
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)  # some answers never end
     site = Site(0, ["127.0.0.1"])
     app.router.add_get("/{path:.*}", site.answer)
     await runner.setup()
