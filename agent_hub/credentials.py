@@ -129,8 +129,16 @@ def proofs(
     """The ways to prove who calls that the settings name."""
     audit = audit or Audit()
 
-    def refused(via: str, peer: str, refusal: HubError) -> None:
-        audit.record(Record(action="authenticate", outcome=refusal.code, via=via, peer=peer))
+    def refused(via: str, peer: str, credential: str, refusal: HubError) -> None:
+        audit.record(
+            Record(
+                action="authenticate",
+                outcome=refusal.code,
+                via=via,
+                peer=peer,
+                credential=credential,
+            )
+        )
 
     jwts = None
     if "jwt" in settings.auth:

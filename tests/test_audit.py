@@ -121,6 +121,16 @@ async def test_a_credential_that_proves_nothing_is_recorded_without_it(
     assert "made-up" not in path.read_text()
 
 
+async def test_a_revoked_token_that_is_shown_again_is_recorded_by_its_id(
+    path: Path, tmp_path: Path, clock: ManualClock
+) -> None:
+    async with guarded_hub(tmp_path, clock, audit_log=str(path)) as guarded:
+        token = await guarded.revoked()
+        async with guarded.hub.session.get("/api/v1/agents", headers=bearer(token)) as answer:
+            assert answer.status == 401
+    assert read(path)[0]["credential"] == f"token:{token.split('_')[1]}"
+
+
 async def test_nothing_of_what_was_said_or_shown_is_in_it(
     path: Path, tmp_path: Path, clock: ManualClock
 ) -> None:

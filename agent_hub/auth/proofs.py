@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from agent_hub.auth.attempts import Attempts
 from agent_hub.auth.store import CredentialStore, Kind
-from agent_hub.auth.tokens import PREFIX
+from agent_hub.auth.tokens import PREFIX, name_of
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import HubError, RateLimited, Unauthenticated
 from agent_hub.core.principal import Principal
@@ -22,6 +22,13 @@ TOKEN = "token:"  # nosec B105
 JWT = "jwt:"
 
 T = TypeVar("T")
+
+
+OnRefused = Callable[[str, str, str, HubError], None]
+
+
+def _tell_nobody(via: str, peer: str, credential: str, refusal: HubError) -> None:
+    """Where no audit log is kept."""
 
 
 class Proof(Protocol):
@@ -52,8 +59,8 @@ class Proofs:
     """Implements `core.authentication.Authentication`.
 
     A credential that proved something before is never held up by the failures of others behind
-    the same address. `on_refused` is told of each that proves nothing: the door, the address and
-    the refusal.
+    the same address. `on_refused` is told of each that proves nothing: the door, the address,
+    the token's id if it has the form of one, and the refusal.
     """
 
     def __init__(
@@ -64,7 +71,7 @@ class Proofs:
         tokens: Proof | None = None,
         jwts: KeyedProof | None = None,
         sessions: SessionProof | None = None,
-        on_refused: Callable[[str, str, HubError], None] = lambda via, peer, refusal: None,
+        on_refused: OnRefused = _tell_nobody,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -92,7 +99,7 @@ class Proofs:
                 self._attempts.check(peer)
             principal = await self._prove(credential, digest, via, peer)
         except HubError as refusal:
-            self._on_refused(via, peer, refusal)
+            self._on_refused(via, peer, name_of(credential), refusal)
             raise
         self._remember((digest, via, peer), principal)
         return principal

@@ -139,6 +139,12 @@ def id_of(text: str) -> str:
     return whole.group(1) if whole else text.removeprefix(PREFIX)
 
 
+def name_of(credential: str) -> str:
+    """What a log may call a credential that was shown: its id, if it has the form of a token."""
+    whole = _TOKEN.fullmatch(credential)
+    return f"token:{whole.group(1)}" if whole else ""
+
+
 def _checked_name(name: str | None, agents: tuple[str, ...]) -> str:
     if name is None:
         if not agents:
