@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from msgspec import Struct
@@ -61,6 +62,11 @@ def new_message_id() -> str:
 
 def is_message_id(value: str) -> bool:
     return _MESSAGE_ID.fullmatch(value) is not None
+
+
+def message_ids_of(named: Iterable[str]) -> list[str]:
+    """Those that a message can have: a client names anything, and no store need look for that."""
+    return [one for one in named if is_message_id(one)]
 
 
 def is_agent_id(value: str) -> bool:

@@ -24,7 +24,7 @@ from agent_hub.core.bounds import (
 )
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import Invalid, NotFound
-from agent_hub.core.message import Cursor, Delivery, check_agent_id
+from agent_hub.core.message import Cursor, Delivery, check_agent_id, is_message_id, message_ids_of
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.permissions import Permissions
@@ -258,6 +258,7 @@ class Reading:
             if len(ids) > MAX_SETTLED_IDS:
                 raise Invalid.at(pointer, f"at most {MAX_SETTLED_IDS} ids")
         await self._registry.sign_of_life(agent_id)
+        ack, release, extend = map(message_ids_of, (ack, release, extend))
         backend, held_by = self._backend, lease_id or ""
         acked = await backend.ack(agent_id, ack, mode="manual") if ack else []
         self._on_ack("manual", acked)
@@ -274,7 +275,8 @@ class Reading:
             await self._permissions.act_as(caller, agent_id)
         if (counted := self._admission.take(agent_id)) is not None:
             await counted
-        standings = await self._backend.standings(agent_id, message_id)
+        known = is_message_id(message_id)
+        standings = await self._backend.standings(agent_id, message_id) if known else []
         if not standings:
             raise NotFound(f"{agent_id} neither sent nor got a message {message_id!r}, lately")
         return standings

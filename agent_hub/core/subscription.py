@@ -10,7 +10,7 @@ from agent_hub.core.asking import Question
 from agent_hub.core.audit import Audit
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable
-from agent_hub.core.message import Cursor, Delivery
+from agent_hub.core.message import Cursor, Delivery, message_ids_of
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.queue_backend import Acked, QueueBackend
@@ -273,7 +273,7 @@ class Subscription:
 
     async def ack(self, message_ids: Sequence[str]) -> None:
         """Settle messages by id; unknown ids are passed over."""
-        await self._ack(message_ids, "manual")
+        await self._ack(message_ids_of(message_ids), "manual")
 
     async def _ack(self, message_ids: Sequence[str], mode: str) -> None:
         acked = await self._backend.ack(self.agent_id, message_ids, mode=mode)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.queue_backend import Totals
 from agent_hub.queue_backends.redis_codec import decode_counts
 from agent_hub.queue_backends.redis_store import Store
+
+log = logging.getLogger(__name__)
 
 VISITS_AT_ONCE = 200
 """Inboxes to a pipeline: a hundredth of a second of Redis."""
@@ -70,7 +74,13 @@ class Sweeper:
 
     async def _visit(self, inboxes: list[tuple[str, bool]]) -> None:
         visits = (self._visit_one(agent_id, registered) for agent_id, registered in inboxes)
-        await asyncio.gather(*visits)
+        outcomes = await asyncio.gather(*visits, return_exceptions=True)
+        for (agent_id, _), outcome in zip(inboxes, outcomes, strict=True):
+            if isinstance(outcome, BackendUnavailable):
+                raise outcome
+            if isinstance(outcome, Exception):
+                # One inbox that something is wrong with must not keep all others from expiring.
+                log.error("the inbox of %s cannot be swept", agent_id, exc_info=outcome)
 
     async def _visit_one(self, agent_id: str, registered: bool) -> None:
         use = "registered" if registered else "watched" if self._is_watched(agent_id) else ""

@@ -221,3 +221,16 @@ async def test_an_inbox_that_goes_takes_no_count_with_it(clock: ManualClock) -> 
     assert (await node.undelivered(10))[0].sender == "beta"
     assert ALL not in {one.recipient for one in await node.undelivered(10)}
     await node.close()
+
+
+async def test_an_inbox_that_cannot_be_read_keeps_no_other_from_expiring(
+    nodes: Nodes, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, _ = nodes
+    await send(one, "a", to="wrong", ttl=1.0)
+    await send(one, "a", to="right", ttl=1.0)
+    await one._store.ask((("SET", one._store.keys("wrong", "box"), "not an inbox"),))
+    clock.pass_by(2.0)
+    await one.sweep()
+    assert "the inbox of wrong cannot be swept" in caplog.text
+    assert [ended.recipient for ended in await one.undelivered(10)] == ["right"]

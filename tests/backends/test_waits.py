@@ -574,3 +574,33 @@ async def test_a_question_that_was_never_sent_is_not_remembered(backend: QueueBa
     await backend.open_wait("alpha", "m_unsent", "beta", seconds=60)
     await backend.close_wait("alpha", "m_unsent", abandoned=repeated())
     assert not (await backend.send(repeated())).replayed
+
+
+INTERNAL = "?=~!>#@:"
+"""What a store may write before an id, to keep something else of the message."""
+
+
+async def test_ids_that_no_message_has_find_nothing_of_what_a_store_keeps_beside_messages(
+    backend: QueueBackend, clock: ManualClock
+) -> None:
+    question = letter("?", message_id="m_q", key="k")
+    answer = letter("!", sender="alpha", to="beta", reply_to="m_q")
+    await backend.open_wait("beta", "m_q", "alpha", seconds=60)
+    await backend.send(question)
+    await backend.send(answer)
+    await backend.send(letter("more", sender="alpha", to="beta"))
+    await backend.ack("beta", [answer.message_id])
+    await backend.close_wait("beta", "m_q", keep=True)
+    for mark in INTERNAL:
+        made_up = [f"{mark}{known}" for known in ("m_q", answer.message_id, "alpha", "beta")]
+        assert await backend.ack("beta", made_up) == []
+        for lease_id in ("", "m_q"):
+            assert await backend.release("beta", lease_id, made_up, failure=True) == 0
+            assert await backend.extend("beta", lease_id, made_up, seconds=60) == 0
+        for one in made_up:
+            assert await backend.standings("beta", one) == []
+    await balance(backend)
+    assert texts(await take(backend, "beta")) == ["more"]
+    clock.pass_by(3_600)
+    await backend.sweep()
+    await balance(backend)

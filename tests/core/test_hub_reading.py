@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from agent_hub.core.bounds import LOOKED_AT_BYTES
 from agent_hub.core.errors import BackendUnavailable, Forbidden, Invalid, NotFound
 from agent_hub.core.hub import Hub
 from agent_hub.core.principal import ORDINARY, Principal
-from agent_hub.core.queue_backend import QueueBackend, State
+from agent_hub.core.queue_backend import Acked, QueueBackend, State
 from tests.clock import ManualClock, settle
 from tests.core.calls import ANYONE, Counted, cancel, receive, register, send, soon, texts
 from tests.core.conftest import OpenHub
@@ -288,6 +289,38 @@ async def test_a_reader_settles_by_id_and_lease(
     assert texts((await receive(hub)).deliveries) == ["3"]
     await clock.advance(30)
     assert texts((await receive(hub)).deliveries) == ["2"]
+
+
+async def test_what_cannot_be_an_id_is_passed_over_and_no_store_is_asked(
+    hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = await send(hub, "a")
+    leased = await receive(hub, lease=30)
+    asked: list[str] = []
+    settle_now = backend.ack
+
+    async def ack(
+        agent_id: str, message_ids: Sequence[str], *, mode: str = "manual"
+    ) -> list[Acked]:
+        asked.extend(message_ids)
+        return await settle_now(agent_id, message_ids, mode=mode)
+
+    monkeypatch.setattr(backend, "ack", ack)
+    made_up = ["?" + sent.receipt.message_id, "#beta", "m_short", ""]
+    own = sent.receipt.message_id
+    counts = await hub.settle(
+        ANYONE,
+        "alpha",
+        ack=[*made_up, own],
+        release=made_up,
+        extend=made_up,
+        lease_id=leased.lease_id,
+    )
+    assert (counts.acked, counts.released, counts.extended) == (1, 0, 0)
+    assert asked == [own]
+    for one in made_up:
+        with pytest.raises(NotFound):
+            await hub.standings(ANYONE, "alpha", one)
 
 
 async def test_a_release_by_the_reader_is_a_failure(hub: Hub) -> None:

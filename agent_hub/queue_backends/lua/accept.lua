@@ -10,7 +10,7 @@ local function accept(share)
     box.seq, ARG.sender, size, now, tonumber(ARG.ttl), ARG.reply_to, tonumber(ARG.broadcast),
     0, 0, 'ready', now, '', 0, '',
   }
-  redis.call('HSET', KEY.mail, ARG.id, cmsgpack.pack(record), '=' .. ARG.id, ARG.body,
+  redis.call('HSET', KEY.mail, ':' .. ARG.id, cmsgpack.pack(record), '=' .. ARG.id, ARG.body,
     '#' .. ARG.sender, share + 1)
   return record
 end

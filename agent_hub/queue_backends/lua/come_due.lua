@@ -12,7 +12,9 @@ local function run_out()
   local place = placed()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.held, '-inf', monotonic)) do
     local record = read(id)
-    if record[STREAM] == '' then
+    if not record then
+      redis.call('ZREM', KEY.held, id)
+    elseif record[STREAM] == '' then
       give_back(id, record, record[FAULT])
     elseif place and place[1] == record[STREAM] then
       redis.call('ZADD', KEY.held, place[2], id) -- the stream still stands

@@ -28,7 +28,7 @@ local function hold_all(pairs_, lease, out, fault, stream)
     ids[place] = id
     held[2 * place - 1], held[2 * place] = out, id
     leased[2 * place - 1], leased[2 * place] = 0, leased_as(id, record, lease)
-    written[2 * place - 1], written[2 * place] = id, cmsgpack.pack(record)
+    written[2 * place - 1], written[2 * place] = ':' .. id, cmsgpack.pack(record)
   end
   redis.call('ZREM', KEY.ready, unpack(ids))
   redis.call('ZADD', KEY.held, unpack(held))

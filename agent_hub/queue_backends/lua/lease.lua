@@ -18,19 +18,15 @@ end
 
 local place = ARG.stream ~= '' and placed()
 if ARG.stream ~= '' and not (place and place[1] == ARG.stream) then return done(box.epoch) end
-local taken = {}
-local held = ids_of(ARG.lease)
-if #held > 0 then
-  for number_of, record in ipairs(read_all(held)) do taken[number_of] = {held[number_of], record} end
-  return done(box.epoch, unpack(show(taken)))
-end
+local held = pairs_of(ids_of(ARG.lease))
+if #held > 0 then return done(box.epoch, unpack(show(held))) end
 
 local ids = tonumber(ARG.limit) > 0 and redis.call('ZRANGE', KEY.ready, 0, ARG.limit - 1) or {}
-local left = tonumber(ARG.max_bytes)
-for number_of, record in ipairs(read_all(ids)) do
-  left = left - record[SIZE]
+local left, taken = tonumber(ARG.max_bytes), {}
+for number_of, pair in ipairs(pairs_of(ids)) do
+  left = left - pair[2][SIZE]
   if left < 0 and number_of > 1 then break end
-  taken[number_of] = {ids[number_of], record}
+  taken[number_of] = pair
 end
 local out = place and place[2] or monotonic + (tonumber(ARG.seconds) or LIMITS.taking_seconds)
 hold_all(taken, ARG.lease, out, ARG.seconds ~= '' and 1 or 0, ARG.stream)

@@ -1,25 +1,42 @@
 -- use: box record
--- The messages: a record under the id, the content under '=' and the id, how much of a sender
--- is owed under '#' and its name, which messages answer one under '>' and its id.
+-- The messages: a record under ':' and the id, the content under '=' and the id, how much of a
+-- sender is owed under '#' and its name, which messages answer one under '>' and its id. Clients
+-- name ids that they make up: nothing but a record stands under ':', whatever an id is.
 local HUB = 'hub'
 
 local function read(id)
-  local packed = redis.call('HGET', KEY.mail, id)
+  local packed = redis.call('HGET', KEY.mail, ':' .. id)
   return packed and cmsgpack.unpack(packed)
+end
+
+-- Where the records of these ids stand.
+local function records_of(ids)
+  local fields = {}
+  for place, id in ipairs(ids) do fields[place] = ':' .. id end
+  return fields
 end
 
 -- The records of these ids; false where there is none.
 local function read_all(ids)
   if #ids == 0 then return {} end
-  local records = redis.call('HMGET', KEY.mail, unpack(ids))
+  local records = redis.call('HMGET', KEY.mail, unpack(records_of(ids)))
   for place, packed in ipairs(records) do
     records[place] = packed and cmsgpack.unpack(packed)
   end
   return records
 end
 
+-- Pairs of an id and a record, of those that are there.
+local function pairs_of(ids)
+  local found = {}
+  for place, record in ipairs(read_all(ids)) do
+    if record then found[#found + 1] = {ids[place], record} end
+  end
+  return found
+end
+
 local function write(id, record)
-  redis.call('HSET', KEY.mail, id, cmsgpack.pack(record))
+  redis.call('HSET', KEY.mail, ':' .. id, cmsgpack.pack(record))
 end
 
 -- How many messages of a sender are owed.

@@ -23,7 +23,7 @@ if pending ~= '' then
     local record = read(ARG.id)
     record[SIZE] = tonumber(ARG.size)
     redis.call('HSET', KEY.notices, ARG.recipient, ARG.pending)
-    redis.call('HSET', KEY.mail, ARG.id, cmsgpack.pack(record), '=' .. ARG.id, ARG.body)
+    redis.call('HSET', KEY.mail, ':' .. ARG.id, cmsgpack.pack(record), '=' .. ARG.id, ARG.body)
   end
   tell()
   return done('told')
@@ -36,7 +36,7 @@ local record = {
 }
 count(record, 1)
 tally('accepted hub notice')
-redis.call('HSET', KEY.mail, ARG.id, cmsgpack.pack(record), '=' .. ARG.id, ARG.body)
+redis.call('HSET', KEY.mail, ':' .. ARG.id, cmsgpack.pack(record), '=' .. ARG.id, ARG.body)
 redis.call('HSET', KEY.notices, ARG.recipient, ARG.pending, '@' .. ARG.id, ARG.recipient)
 redis.call('ZADD', KEY.ready, box.seq, ARG.id)
 due_at(expires_at(record), ARG.id)

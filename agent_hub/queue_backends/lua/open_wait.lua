@@ -12,7 +12,7 @@ if box.empty then look_again = true end
 local replies = {}
 for _, id in ipairs(replies_to(ARG.question)) do
   local record = read(id)
-  if record[SENDER] == ARG.asked then replies[#replies + 1] = {id, record} end
+  if record and record[SENDER] == ARG.asked then replies[#replies + 1] = {id, record} end
 end
 
 local function read_already()

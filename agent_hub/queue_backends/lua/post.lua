@@ -5,7 +5,7 @@
 if not box or now >= box.due or monotonic >= box.runs or box.empty or #box.waits > 0 then
   return {'', 'unusual'}
 end
-local found = redis.call('HMGET', KEY.mail, ARG.id, '#' .. ARG.sender)
+local found = redis.call('HMGET', KEY.mail, ':' .. ARG.id, '#' .. ARG.sender)
 local share = tonumber(found[2]) or 0
 if found[1] or LIMITS.inbox_messages - box.owed <= share
     or LIMITS.inbox_bytes - box.bytes < tonumber(ARG.size) then

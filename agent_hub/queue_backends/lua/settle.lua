@@ -3,10 +3,10 @@
 -- once, as pairs of an id and a record: a call of Redis for all costs little more than for one.
 
 local function forget_all(ids)
-  for place, record in ipairs(read_all(ids)) do
-    gone[#gone + 1] = {record[SENDER], ids[place], record[BROADCAST] == 1}
+  for _, pair in ipairs(pairs_of(ids)) do
+    gone[#gone + 1] = {pair[2][SENDER], pair[1], pair[2][BROADCAST] == 1}
   end
-  redis.call('HDEL', KEY.mail, unpack(ids))
+  redis.call('HDEL', KEY.mail, unpack(records_of(ids)))
   redis.call('ZREM', KEY.settled, unpack(ids))
   redis.call('ZREM', KEY.due, unpack(ids))
 end
@@ -20,7 +20,7 @@ local function settle_all(pairs_, state, at_of)
     remove_reply(id, record)
     record[STATE], record[LEASE] = state, ''
     contents[place] = '=' .. id
-    written[2 * place - 1], written[2 * place] = id, cmsgpack.pack(record)
+    written[2 * place - 1], written[2 * place] = ':' .. id, cmsgpack.pack(record)
     places[2 * place - 1], places[2 * place] = next_order(), id
     due[2 * place - 1], due[2 * place] = forget_at, id
     if forget_at < box.due then box.due = forget_at end
@@ -72,7 +72,7 @@ local function keep_all(pairs_, mode)
     close_notice(id, record)
     tally('acked ' .. mode)
     record[STATE], record[SINCE], record[LEASE] = 'kept', now, ''
-    written[2 * place - 1], written[2 * place] = id, cmsgpack.pack(record)
+    written[2 * place - 1], written[2 * place] = ':' .. id, cmsgpack.pack(record)
     places[2 * place - 1], places[2 * place] = next_order(), id
     due[2 * place - 1], due[2 * place] = expires_at(record), id
     if expires_at(record) < box.due then box.due = expires_at(record) end

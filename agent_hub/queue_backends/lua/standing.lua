@@ -3,5 +3,5 @@
 -- Where a message stands here.
 if not box then return {''} end
 come_due()
-local packed = redis.call('HGET', KEY.mail, ARG.id)
+local packed = redis.call('HGET', KEY.mail, ':' .. ARG.id)
 return done(packed)

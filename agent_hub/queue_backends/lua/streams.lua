@@ -9,10 +9,10 @@ end
 -- Give back what streams hold, of one of them or of all but it, without a failure.
 local function give_back_streams(stream, all_but)
   if not box then return end
-  local ids = redis.call('ZRANGE', KEY.held, 0, -1)
-  for place, record in ipairs(read_all(ids)) do
+  for _, pair in ipairs(pairs_of(redis.call('ZRANGE', KEY.held, 0, -1))) do
+    local record = pair[2]
     if record[STREAM] ~= '' and (record[STREAM] == stream) ~= all_but then
-      give_back(ids[place], record, 0)
+      give_back(pair[1], record, 0)
     end
   end
 end

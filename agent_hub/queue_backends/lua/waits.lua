@@ -51,7 +51,7 @@ local function close_wait(question, keep)
     forget_answer(question)
   end
   if answered and not wait.settled then
-    for _, id in ipairs(ids_of(question)) do give_back(id, read(id), 0) end
+    for _, pair in ipairs(pairs_of(ids_of(question))) do give_back(pair[1], pair[2], 0) end
   end
 end
 
