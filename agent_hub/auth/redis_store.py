@@ -123,7 +123,7 @@ def _client(kind: Any, url: str) -> Any:
 
 
 def _script(name: str) -> str:
-    return files("agent_hub.auth").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    return files(__package__).joinpath(f"redis_{name}.lua").read_text(encoding="utf-8")
 
 
 def _entry(key: str, whole: bytes) -> Entry:
