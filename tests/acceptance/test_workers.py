@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,13 +19,14 @@ def connections(hub: Node) -> dict[int, int]:
     """How many clients are at each process that takes connections on the hub's port."""
     counts: dict[int, int] = {}
     for process in psutil.Process(hub.process.pid).children():
-        places = [
-            place.status
-            for place in process.net_connections("tcp")
-            if place.laddr[1:] == (hub.port,)
-        ]
-        if psutil.CONN_LISTEN in places:
-            counts[process.pid] = places.count(psutil.CONN_ESTABLISHED)
+        with suppress(psutil.NoSuchProcess):  # the one that was killed goes while one looks
+            places = [
+                place.status
+                for place in process.net_connections("tcp")
+                if place.laddr[1:] == (hub.port,)
+            ]
+            if psutil.CONN_LISTEN in places:
+                counts[process.pid] = places.count(psutil.CONN_ESTABLISHED)
     return counts
 
 
@@ -36,9 +38,9 @@ async def test_of_two_workers_one_is_killed_and_comes_back_and_nothing_is_lost(
             nodes(tmp_path, 1, "--backend", redis.url, "--workers", "2") as [hub],
             loading(tmp_path, hub.url) as load,
         ):
+            await load.until(lambda: len(connections(hub)) == 2)  # one is ready before the other
             await load.start("rest", 8)
             await load.start("send", 16, "--readers", "8", "--pause", "0.02")
-            await load.until(lambda: len(connections(hub)) == 2)
             await load.until(partial(load.has_accepted, 500))
             at_each = connections(hub)
             assert all(at_each.values()), "one worker has all the connections"
