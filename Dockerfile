@@ -38,10 +38,10 @@ ENV PATH=/opt/agent-hub/bin:$PATH \
     AGENT_HUB_PORT=8080 \
     XDG_STATE_HOME=/var/lib
 USER 10001:10001
-# The one place that is written to, by XDG_STATE_HOME: messages on SQLite, and the credentials that
-# were given out whatever the messages are on. Also where `.env` would be looked for. It is no VOLUME
-# here: without a volume of yours the messages would be in one that nobody knows, and on a read-only
-# container the hub says so instead of starting. Some hosters refuse the instruction, too.
+# The one place that is written to, by XDG_STATE_HOME: messages and credentials on SQLite, on Redis
+# nothing. Also where `.env` would be looked for. It is no VOLUME here: without a volume of yours the
+# messages would be in one that nobody knows, and on a read-only container the hub says so instead
+# of starting. Some hosters refuse the instruction, too.
 WORKDIR /var/lib/agent-hub
 EXPOSE 8080
 STOPSIGNAL SIGTERM

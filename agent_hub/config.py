@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from platformdirs import user_state_path
@@ -103,6 +103,9 @@ class Settings(BaseSettings):
         frozen=True,
         str_strip_whitespace=True,
     )
+
+    listens: ClassVar[bool] = True
+    """Whether these are to start a hub: then they must also be safe for one, and whole."""
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(
@@ -385,7 +388,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _open_only_on_purpose(self) -> Self:
-        if self.auth or self.insecure:
+        if self.auth or self.insecure or not self.listens:
             return self
         if not self.is_loopback:
             raise _fault(
@@ -412,14 +415,14 @@ class Settings(BaseSettings):
     def _whole_issuer(self) -> Self:
         needed = ("jwt_issuer", "jwt_audience", "jwt_jwks")
         missing = [flag_name(name) for name in needed if not getattr(self, name)]
-        if "jwt" in self.auth and missing:
+        if self.listens and "jwt" in self.auth and missing:
             raise _fault("auth", f"jwt needs {' and '.join(missing)} too")
         return self
 
     @model_validator(mode="after")
     def _known_by_one_name(self) -> Self:
         reachable = not self.is_loopback or self.trusted_proxy
-        if "oauth" in self.auth and reachable and not self.public_url:
+        if self.listens and "oauth" in self.auth and reachable and not self.public_url:
             raise _fault(
                 "auth",
                 "oauth beyond this machine needs the address by which clients know the hub;"
@@ -429,7 +432,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole_identity_provider(self) -> Self:
-        if not self.oidc_issuer:
+        if not (self.listens and self.oidc_issuer):
             return self
         if "oauth" not in self.auth:
             raise _fault("oidc_issuer", "people sign in only with `--auth oauth`")
@@ -452,6 +455,15 @@ class Settings(BaseSettings):
         files = InitSettingsSource(settings_cls, init_kwargs=_from_files(variables))
         older = InitSettingsSource(settings_cls, init_kwargs=_older_settings(variables))
         return init_settings, env_settings, dotenv_settings, files, older
+
+
+class SettingsBesideAHub(Settings):
+    """Those of a command that only looks for the store of a hub.
+
+    The hub itself may have got the rest as flags, as in a container.
+    """
+
+    listens: ClassVar[bool] = False
 
 
 def _is_local_name(host: str | None) -> bool:
@@ -480,12 +492,12 @@ def _checked_redis(url: str, what: str) -> str:
     )
 
 
-def load(flags: Mapping[str, Any]) -> Settings:
+def load(flags: Mapping[str, Any], kind: type[Settings] = Settings) -> Settings:
     """The settings of this process. `flags` holds what the command line named, by field."""
     variables = _readable_variables()
     _refuse_unknown(variables)
     try:
-        return Settings(**flags)
+        return kind(**flags)
     except ValidationError as error:
         raise SettingsError(_one_line(error, flags, variables)) from None
 

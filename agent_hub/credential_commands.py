@@ -14,7 +14,7 @@ from agent_hub.auth.revocations import Revocations
 from agent_hub.auth.store import CredentialStore
 from agent_hub.auth.tokens import PREFIX, Token, Tokens, id_of
 from agent_hub.clock import SystemClock
-from agent_hub.config import Settings, SettingsError, load
+from agent_hub.config import Settings, SettingsBesideAHub, SettingsError, load
 from agent_hub.core.audit import DONE, Record
 from agent_hub.core.errors import HubError, Invalid
 from agent_hub.core.principal import ORDINARY
@@ -51,7 +51,7 @@ def say(text: str, code: int) -> int:
 
 async def with_store(flags: Flags, act: Act) -> int:
     """Do something with the credentials of the hub that the settings or `--backend` name."""
-    store = credential_store(_settings(flags), SystemClock())
+    store = credential_store(settings_of(flags), SystemClock())
     await store.open()
     try:
         return await act(flags, store)
@@ -119,7 +119,7 @@ async def _revoke(flags: Flags, store: CredentialStore) -> int:
 
 def _record(flags: Flags, action: str, credential: str, subject: str = "") -> None:
     """In the audit log, if the settings name one; in a file of this program's own."""
-    audit = audit_log(_settings(flags), SystemClock(), "-cli")
+    audit = audit_log(settings_of(flags), SystemClock(), "-cli")
     if audit is not None:
         audit.record(
             Record(action=action, outcome=DONE, via="cli", credential=credential, subject=subject)
@@ -127,8 +127,10 @@ def _record(flags: Flags, action: str, credential: str, subject: str = "") -> No
         audit.close()
 
 
-def _settings(flags: Flags) -> Settings:
-    return load({"backend": flags["backend"]} if flags.get("backend") else {})
+def settings_of(flags: Flags) -> Settings:
+    """Where the hub keeps what it knows; how it listens is not asked. Raises SettingsError."""
+    given = {"backend": flags["backend"]} if flags.get("backend") else {}
+    return load(given, SettingsBesideAHub)
 
 
 def _tokens(store: CredentialStore) -> Tokens:
@@ -150,7 +152,7 @@ def _key() -> int:
 
 
 def _encrypt() -> int:
-    key = load({}).secret_key
+    key = settings_of({}).secret_key
     if not key:
         return say(f"{KEY_VARIABLE} must hold a key; make one with `agent-hub secret key`", FAILED)
     if sys.stdin.isatty():

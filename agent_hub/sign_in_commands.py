@@ -11,9 +11,17 @@ from agent_hub.auth.oauth.sessions import Session, Sessions
 from agent_hub.auth.oauth.signing_keys import SigningKeys
 from agent_hub.auth.store import CredentialStore
 from agent_hub.clock import SystemClock
-from agent_hub.config import SettingsError, load
+from agent_hub.config import SettingsError
 from agent_hub.core.errors import HubError, Invalid
-from agent_hub.credential_commands import FAILED, USAGE_ERROR, moment, say, show, with_store
+from agent_hub.credential_commands import (
+    FAILED,
+    USAGE_ERROR,
+    moment,
+    say,
+    settings_of,
+    show,
+    with_store,
+)
 
 Flags = Mapping[str, Any]
 
@@ -65,7 +73,7 @@ async def _end(flags: Flags, store: CredentialStore) -> int:
 
 
 async def _rotate(flags: Flags, store: CredentialStore) -> int:
-    keys = SigningKeys(store, SystemClock(), load({}).oauth_algorithm)
+    keys = SigningKeys(store, SystemClock(), settings_of(flags).oauth_algorithm)
     kid = await keys.rotate()
     return say(f"{kid} signs from now on, on every node within 30 s", 0)
 

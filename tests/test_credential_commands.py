@@ -145,6 +145,39 @@ def test_a_store_that_cannot_be_used_is_told_in_one_line(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+BESIDE_A_HUB_WITH_FLAGS = [
+    {"HOST": "0.0.0.0"},
+    {"TRUSTED_PROXY": "127.0.0.1"},
+    {"AUTH": "jwt"},
+    {"AUTH": "oauth", "HOST": "0.0.0.0"},
+    {"OIDC_ISSUER": "https://issuer.example"},
+]
+
+
+@pytest.mark.parametrize("variables", BESIDE_A_HUB_WITH_FLAGS, ids=str)
+@pytest.mark.parametrize(
+    "command", [["token", "list"], ["session", "list"], ["key", "rotate"], ["login-code"]]
+)
+@pytest.mark.usefixtures("backend")
+def test_a_command_that_does_not_listen_may_see_half_of_what_a_hub_needs(
+    command: list[str], variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other half the hub has as flags, as in a container."""
+    for name, value in variables.items():
+        monkeypatch.setenv(f"AGENT_HUB_{name}", value)
+    assert run("config") == 2
+    assert run(*command) == 0
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_wrong_variable_stops_such_a_command_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_HUB_BACKND", "memory")
+    assert run("token", "list") == 2
+    assert "AGENT_HUB_BACKND" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("backend")
 async def test_a_running_hub_heeds_what_the_command_line_does() -> None:
     """The hub has its own file locked; this is not that one."""

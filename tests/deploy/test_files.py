@@ -157,14 +157,16 @@ def test_a_hub_that_others_can_reach_asks_who_they_are() -> None:
         assert "AGENT_HUB_INSECURE" not in variables, where
 
 
-def test_the_state_is_where_the_volumes_are() -> None:
+def test_the_state_is_where_the_volumes_are_and_a_hub_on_redis_has_none() -> None:
     for where in ("Dockerfile", "systemd"):
         assert dict(environments())[where]["XDG_STATE_HOME"] == str(Path(STATE).parent)
-    for name in ("hub", "small"):
-        assert f"state:{STATE}" in files.compose()["services"][name]["volumes"]
+    services = files.compose()["services"]
+    assert services["small"]["volumes"] == [f"state:{STATE}"]
+    assert "volumes" not in services["hub"]
     for path in files.MANIFESTS:
         for hub in containers(path):
-            assert STATE in [mount["mountPath"] for mount in hub["volumeMounts"]]
+            mounted = [mount["mountPath"] for mount in hub["volumeMounts"]]
+            assert (STATE in mounted) == (path.stem == "sqlite"), path
 
 
 @pytest.mark.parametrize("path", files.MANIFESTS, ids=lambda path: path.stem)

@@ -113,16 +113,25 @@ def test_with_tokens_it_lets_in_who_has_one(image: Image) -> None:
         assert image.ask_health(AGENT_HUB_PORT=str(port)) == 0
 
 
-def test_it_takes_its_redis_from_a_secret_in_a_file(image: Image) -> None:
+def test_a_token_can_be_made_where_the_hub_has_its_settings_as_flags(image: Image) -> None:
+    with running(image, "--auth", "token") as (port, _):
+        created = image.run("agent-hub", "token", "create", "--agent", "beta")
+        assert created.returncode == 0, created.stderr
+        assert call(port, "/health", token=created.stdout.strip())["durability"] == "disk"
+
+
+def test_on_redis_from_a_secret_file_it_keeps_nothing_beside_it_and_tokens_outlive_it(
+    image: Image,
+) -> None:
     (deployment,) = [one for one in files.documents(REDIS_MANIFEST) if one["kind"] == "Deployment"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    variables = {one["name"]: one["value"] for one in container["env"] if "JWT" not in one["name"]}
-    secret = image.state / "backend"
+    variables = {one["name"]: one["value"] for one in container["env"]}
+    secret = image.root / "backend"
     with redis_server(password="kept for itself") as redis:
         secret.write_text(f"{redis.url}\n")
         secret.chmod(0o644)
         variables["AGENT_HUB_BACKEND_FILE"] = str(secret)
-        variables["AGENT_HUB_AUTH"] = "token"  # there is no issuer here
+        before = sorted(image.state.iterdir())
         with running(image, "--workers", "2", **variables) as (port, process):
             created = image.run("agent-hub", "token", "create", "--agent", "beta", **variables)
             token = created.stdout.strip()
@@ -130,6 +139,9 @@ def test_it_takes_its_redis_from_a_secret_in_a_file(image: Image) -> None:
             assert call(port, "/readyz") == {"status": "ok"}
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=20) == 0
+        with running(image, **variables) as (port, _):
+            assert call(port, "/health", token=token)["backend"] == "redis"
+        assert sorted(image.state.iterdir()) == before
 
 
 def test_the_command_for_railway_takes_the_port_that_it_is_given(image: Image) -> None:
