@@ -100,7 +100,7 @@ async def test_of_many_calls_at_once_at_both_nodes_as_many_pass_as_there_is_room
 ) -> None:
     for buckets in two:
         await take(buckets, "gamma")  # connected; who waits too long counts for itself
-    calls = (take(two[place % 2]) for place in range(30))
+    calls = (take(two[place % 2]) for place in range(100))
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert outcomes.count(None) == BURST
     assert {type(outcome) for outcome in outcomes} == {type(None), RateLimited}
