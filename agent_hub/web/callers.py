@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from agent_hub.core.authentication import Authentication
 from agent_hub.core.errors import Unauthenticated
 from agent_hub.core.principal import Principal
+from agent_hub.web.lobby import Lobby
 from agent_hub.web.proxies import Proxies
 
 BEARER = "bearer "
@@ -21,6 +22,9 @@ class Callers:
     ) -> None:
         self._authentication = authentication
         self._proxies = proxies
+        self.lobby: Lobby | None = None
+        if authentication is not None:
+            self.lobby = Lobby() if proxies is None else Lobby(proxies.is_trusted)
 
     @property
     def are_asked(self) -> bool:
@@ -56,7 +60,11 @@ class Callers:
         """The caller by a credential that came in another way."""
         if self._authentication is None:
             return self.anyone(request, via)
-        return await self._authentication.authenticate(credential, via=via, peer=self.peer(request))
+        peer = self.peer(request)
+        caller = await self._authentication.authenticate(credential, via=via, peer=peer)
+        if self.lobby is not None:
+            self.lobby.leave(request.protocol)
+        return caller
 
     def anyone(self, request: web.Request, via: str) -> Principal:
         return Principal(via, self.peer(request))

@@ -19,6 +19,7 @@ from aiohttp.web_request import BaseRequest
 from agent_hub.core.errors import HubError, Internal, Invalid
 from agent_hub.web.errors import problem_reply
 from agent_hub.web.gate import Gate
+from agent_hub.web.lobby import Lobby
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +65,31 @@ class Connection(web.RequestHandler):
 
 
 class Server(web.Server):
-    """Makes the connections."""
+    """Makes the connections. With a `lobby` those wait there that show no credential."""
+
+    def __init__(self, handler: Any, *, lobby: Lobby | None, **settings: Any) -> None:
+        super().__init__(handler, **settings)
+        self._lobby = lobby
 
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Cut off one too many: to answer it would cost what the limit is to save."""
+        super().connection_made(handler, transport)
+        peer = transport.get_extra_info("peername")
+        if self._lobby is None or not isinstance(peer, tuple):  # a unix socket's is a text
+            return
+        if not self._lobby.enter(handler, peer[0]):
+            # Not yet: aiohttp is still about to begin with it.
+            self._loop.call_soon(transport.abort)
+
+    def connection_lost(
+        self, handler: web.RequestHandler, exc: BaseException | None = None
+    ) -> None:
+        super().connection_lost(handler, exc)
+        if self._lobby is not None:
+            self._lobby.leave(handler)
 
 
 class Runner(web.AppRunner):
@@ -80,8 +102,8 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> Server:
         made = await super()._make_server()
         return Server(
-            # aiohttp types its handlers by the base class, though its factory makes Requests
-            self._gate.before(made.request_handler),  # type: ignore[arg-type]
+            self._gate.before(made.request_handler),
+            lobby=self._gate.lobby,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=made._loop,

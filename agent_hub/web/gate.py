@@ -28,6 +28,7 @@ from agent_hub.web.callers import Callers
 from agent_hub.web.errors import from_aiohttp, problem_reply
 from agent_hub.web.keys import CALL, Call
 from agent_hub.web.limits import Headers, add_quota
+from agent_hub.web.lobby import Lobby
 from agent_hub.web.outgoing import Outgoing
 from agent_hub.web.reply import JSON, Reply
 
@@ -111,6 +112,11 @@ class Gate:
         self._numbers = count(1)
         self._welcome_hosts: set[str] = set()
         self._exact: dict[tuple[str, str], Handler] = {}
+
+    @property
+    def lobby(self) -> Lobby | None:
+        """Where connections wait that have shown no credential; None where none is asked for."""
+        return self._callers.lobby
 
     def before(self, application: Handler) -> Handler:
         """The whole application behind this gate, so that nothing goes round it.

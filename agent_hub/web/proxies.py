@@ -56,15 +56,16 @@ class Proxies:
         proxy of ours is the client; what stands before it was written by that one.
         """
         client = Client(request.remote or "", request.scheme)
-        if not self._is_trusted(client.peer):
+        if not self.is_trusted(client.peer):
             return client
         for hop in reversed(self._hops(request)):
             client = Client(hop.peer or client.peer, hop.scheme or client.scheme)
-            if not self._is_trusted(client.peer):
+            if not self.is_trusted(client.peer):
                 break
         return client
 
-    def _is_trusted(self, peer: str) -> bool:
+    def is_trusted(self, peer: str) -> bool:
+        """Whether an address is of one of those proxies."""
         try:
             address = ip_address(peer)
         except ValueError:
