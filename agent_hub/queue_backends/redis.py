@@ -37,7 +37,7 @@ from agent_hub.queue_backends.redis_codec import (
     wait_of,
 )
 from agent_hub.queue_backends.redis_endings import Endings
-from agent_hub.queue_backends.redis_errors import place_of
+from agent_hub.queue_backends.redis_errors import UNREADABLE, place_of, unavailable
 from agent_hub.queue_backends.redis_keys import Keys
 from agent_hub.queue_backends.redis_link import Link
 from agent_hub.queue_backends.redis_opening import open_link
@@ -118,7 +118,10 @@ class RedisBackend(QueueBackend):
     async def open(self) -> None:
         """Raises BackendUnavailable when Redis does not answer, or is too old."""
         place = place_of(self._url)
-        opened = await open_link(self._url, place, self._store.script_texts)
+        if place == UNREADABLE:
+            raise unavailable(f"Redis: {place}; write a / ? # @ of its password as %2F %3F %23 %40")
+        channel = self._store.keys.hub("box")
+        opened = await open_link(self._url, place, self._store.script_texts, channel)
         self._link, self._durability = opened.link, opened.durability
         self._store.open(opened.link, place, self._streams.wake_all, self._reply_seconds)
         self._streams.start()

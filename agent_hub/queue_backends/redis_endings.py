@@ -17,8 +17,8 @@ from agent_hub.queue_backends.redis_store import Store
 class Endings:
     """Endings stand with the recipient, notices with the sender: a step each.
 
-    That an ending is in a notice is written together with the notice, and forgotten after the
-    ending: whatever is cut off in between can be done again and counts once.
+    That an ending is in a notice is written together with the notice, and forgotten some time
+    after the ending: whatever is cut off in between, or done by two nodes, counts once.
     """
 
     def __init__(self, store: Store) -> None:
@@ -100,7 +100,7 @@ class Endings:
         for recipient, message_ids in of_recipients.items():
             await self._forget(recipient, message_ids)
         for sender, names in of_senders.items():
-            await self._store.ask((("HDEL", self._keys(sender, "told"), *names),))
+            await self._store.call("noted", sender, ENCODER.encode(names))
 
     async def _forget(self, recipient: str, message_ids: list[str]) -> None:
         """Out of the index first: an ending that comes meanwhile enters it again."""

@@ -16,6 +16,8 @@ from redis.exceptions import (
 from agent_hub.core.errors import BackendUnavailable
 
 RETRY_SECONDS = 1.0
+UNREADABLE = "a URL that cannot be read"
+"""Instead of a place."""
 
 STATES = {
     "OOM": "Redis has no memory left (maxmemory)",
@@ -37,6 +39,7 @@ PASSING = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGA
 """Those that may be over at the next try, on a new connection."""
 _IN_A_SCRIPT = {
     "The user executing the script": "NOPERM",
+    "ACL failure in script": "NOPERM",
     "command not allowed when used memory": "OOM",
     "can't write against a read only replica": "READONLY",
 }
@@ -69,6 +72,11 @@ def is_unknown_script(answer: object) -> bool:
     return isinstance(answer, NoScriptError)
 
 
+def said_of(error: ResponseError) -> str:
+    """What it means; of one that nobody expects, only its kind."""
+    return STATES.get(state_of(error) or "", type(error).__name__)
+
+
 def unavailable(detail: str) -> BackendUnavailable:
     return BackendUnavailable(detail, retry_after=RETRY_SECONDS)
 
@@ -92,9 +100,18 @@ def broken(place: str, error: BaseException) -> BackendUnavailable:
 
 
 def place_of(url: str) -> str:
-    """Host and port, or the socket's path: what may be shown of a URL."""
-    parts = urlsplit(url)
+    """Host and port, or the socket's path: what may be shown of a URL.
+
+    Of one whose password ends its host too early, as an unescaped / does, nothing may.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 6379
+    except ValueError:
+        return UNREADABLE
     if parts.scheme == "unix":
         return parts.path
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        return UNREADABLE
     host = parts.hostname or "localhost"
-    return f"[{host}]:{parts.port or 6379}" if ":" in host else f"{host}:{parts.port or 6379}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterable
 
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
+from agent_hub.queue_backends.redis_errors import said_of
 from agent_hub.queue_backends.redis_link import Words, connect
 
 log = logging.getLogger(__name__)
 
+BEGIN_SECONDS = 5.0
+"""For a connection to stand and to be let in: a network that swallows all must not hold it."""
 PAUSE_SECONDS = (0.05, 1.0)
 """Before the listener connects again: the first pause, and the longest."""
 QUIET_SECONDS = 5.0
@@ -47,6 +50,7 @@ class Hints:
         self._writer: asyncio.Task[None] | None = None
         self._commands: deque[Words] = deque()
         self._pongs: deque[asyncio.Future[None]] = deque()
+        self._heard_any = False  # on this connection
 
     def start(self) -> None:
         self._listener = asyncio.get_running_loop().create_task(self._listen())
@@ -112,23 +116,33 @@ class Hints:
     # --- what is heard --------------------------------------------------------------------
 
     async def _listen(self) -> None:
-        pause, longest = PAUSE_SECONDS
+        shortest, longest = PAUSE_SECONDS
+        pause = shortest
         while True:
+            self._heard_any = False
             try:
                 await self._begin()
-                pause, _ = PAUSE_SECONDS
                 await self._hear()
+            except ResponseError as error:
+                log.warning("the listener is refused: %s", said_of(error))
             except (RedisError, OSError) as error:
                 log.debug("the listener's connection is lost: %s", type(error).__name__)
             except Exception:
                 log.exception("the listener failed")
             await self._disconnect()
+            if self._heard_any:
+                pause = shortest
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
 
     async def _begin(self) -> None:
         connection = self._connect()
-        await connect(connection)
+        try:
+            async with asyncio.timeout(BEGIN_SECONDS):
+                await connect(connection)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
         self._connection = connection
         self._idle.clear()
         for channels in _slices(self._wanted):
@@ -147,6 +161,7 @@ class Hints:
                 self._send("PING")
             asked = said is None
             if said is not None:
+                self._heard_any = True
                 self._take_in(said)
 
     def _take_in(self, said: object) -> None:

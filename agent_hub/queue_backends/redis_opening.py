@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from agent_hub.queue_backends.redis_errors import broken, unavailable
 from agent_hub.queue_backends.redis_link import (
@@ -32,8 +32,11 @@ class Opened(Struct):
     durability: str
 
 
-async def open_link(url: str, place: str, scripts: Sequence[str]) -> Opened:
-    """Connect, look, and say what was found. Raises BackendUnavailable with one line."""
+async def open_link(url: str, place: str, scripts: Sequence[str], channel: str) -> Opened:
+    """Connect, look, and say what was found. Raises BackendUnavailable with one line.
+
+    `channel` is one of those that hints are given on.
+    """
     node = NodeLink(pool_of(url))
     try:
         async with asyncio.timeout(OPEN_SECONDS):
@@ -41,6 +44,7 @@ async def open_link(url: str, place: str, scripts: Sequence[str]) -> Opened:
             check_version(about, place)
             durability = await _durability(node, about)
             await _warn_of_eviction(node, about)
+            await _try_hints(node, url, place, channel)
         if about.get("redis_mode") != "cluster":
             await node.exchange([[("SCRIPT", "LOAD", text) for text in scripts]])
             link: Link = node
@@ -77,6 +81,27 @@ def check_version(about: dict[str, str], place: str) -> None:
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < OLDEST:
         raise unavailable(f"Redis at {place} is version {version}; the hub needs 6.2 or newer")
+
+
+async def _try_hints(node: NodeLink, url: str, place: str, channel: str) -> None:
+    """Each transition gives hints: better no hub than one that is always late."""
+    listener = NodeLink(pool_of(url))
+    try:
+        for link, words in (
+            (node, ("PUBLISH", channel, "")),
+            (listener, ("SUBSCRIBE", channel)),
+        ):
+            ((answer,),) = await link.exchange([[words]])
+            if isinstance(answer, NoPermissionError):
+                channels = f"&{channel[: channel.index('{')]}*"
+                raise unavailable(
+                    f"Redis at {place}: its user may not {words[0]} to {channel}; allow it the "
+                    f"commands of pub/sub and the hub's channels ({channels})"
+                )
+            if isinstance(answer, ResponseError):
+                raise answer
+    finally:
+        await listener.close()
 
 
 async def _setting(node: NodeLink, name: str) -> str | None:

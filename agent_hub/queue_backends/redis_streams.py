@@ -94,7 +94,14 @@ class Streams:
 
     async def vacate(self, agent_id: str, stream_id: str) -> None:
         self._forget_place(agent_id, stream_id)
-        await self._store.shielded(self._store.call("vacate", agent_id, stream_id))
+        await self._store.shielded(self._vacate(agent_id, stream_id))
+
+    async def _vacate(self, agent_id: str, stream_id: str) -> None:
+        try:
+            await self._store.call("vacate", agent_id, stream_id)
+        finally:
+            # Once more: an `occupy` that its caller gave up went on until now.
+            self._forget_place(agent_id, stream_id)
 
     def _forget_place(self, agent_id: str, stream_id: str) -> None:
         if agent_id in self._placed and self._placed[agent_id][0] == stream_id:

@@ -54,6 +54,7 @@ class Sweeper:
             return
         for visited in _slices(await self._due()):
             await self._visit(visited)
+            await self.leads()  # still, after what may have been thousands
         now = self._now()
         if now >= self._round_at:
             self._round_at = now + ROUND_SECONDS
@@ -95,8 +96,7 @@ class Sweeper:
         cut off in between, it is found there.
         """
         life = f"{agent_id} {epoch.decode()}"
-        folding = self._keys.hub("folding")
-        await self._store.ask((("HSET", folding, life, counts),))
+        await self._store.hub_call("set_aside", life, counts)
         (dropped,) = await self._store.call("drop", agent_id, box)
         await self._store.hub_call("fold", life, dropped)
         if dropped:
@@ -122,6 +122,7 @@ class Sweeper:
             asked = tuple(("HEXISTS", self._keys.hub("agents"), agent_id) for agent_id in some)
             registered = await self._store.ask(asked)
             await self._visit([(a, bool(r)) for a, r in zip(some, registered, strict=True)])
+            await self.leads()
         await self._fold_left_overs()
 
     async def _inboxes(self) -> list[str]:
@@ -137,27 +138,36 @@ class Sweeper:
             await self._store.hub_call("fold", field, int(over))
 
     async def totals(self) -> Totals:
-        """Each inbox is counted in one transition, so that what it accepted is always somewhere."""
-        sums, folding = await self._store.ask(
-            (
-                ("HGETALL", self._keys.hub("sums")),
-                ("HGETALL", self._keys.hub("folding")),
-            )
-        )
+        """Each inbox is counted in one transition, so that what it accepted is always somewhere.
+
+        The sums come last: an inbox that was dropped meanwhile is in them, and one that was
+        counted before it was dropped is told by its life.
+        """
+        (folds,) = await self._store.ask((("GET", self._keys.hub("folds")),))
+        lives = await self._lives()
+        sums, folding, folded = await self._store.hub_call("sums", folds or 0)
         totals = Totals()
         _add(totals, {sums[at].decode(): int(sums[at + 1]) for at in range(0, len(sums), 2)})
-        lives = {folding[at].decode(): folding[at + 1] for at in range(0, len(folding), 2)}
+        for life in folded:
+            lives.pop(life.decode(), None)
+        for counts, where in lives.values():
+            _add(totals, decode_counts(counts))
+            _place(totals, where)
+        for at in range(0, len(folding), 2):
+            if folding[at].decode() not in lives:  # dropped, and not in the sums yet
+                _add(totals, decode_counts(folding[at + 1]))
+        return totals
+
+    async def _lives(self) -> dict[str, tuple[bytes, list[Any]]]:
+        """What each inbox counted, and how many are where in it."""
+        lives = {}
         for some in _slices(await self._inboxes()):
             counted = await asyncio.gather(*(self._store.call("totals", one) for one in some))
             for agent_id, parts in zip(some, counted, strict=True):
                 if parts:
                     epoch, counts, *where = parts
-                    lives.pop(f"{agent_id} {epoch.decode()}", None)
-                    _add(totals, decode_counts(counts))
-                    _place(totals, where)
-        for counts in lives.values():  # dropped, and not in the sums yet
-            _add(totals, decode_counts(counts))
-        return totals
+                    lives[f"{agent_id} {epoch.decode()}"] = (counts, where)
+        return lives
 
 
 def _add(totals: Totals, counts: dict[str, int]) -> None:

@@ -88,6 +88,28 @@ async def test_a_user_without_the_rights_that_the_hub_needs_is_told_so() -> None
         await backend.close()
 
 
+@pytest.mark.parametrize("word", ["PUBLISH", "SUBSCRIBE"])
+async def test_a_user_who_may_not_give_or_hear_hints_is_refused_at_the_start(word: str) -> None:
+    with redis_server(user="hub", password=SECRET) as server:
+        tell(server, "ACL", "SETUSER", "hub", f"-{word}")
+        with pytest.raises(BackendUnavailable, match=f"may not {word} to agenthub:") as refused:
+            await opened(server.url)
+        tell(server, "ACL", "SETUSER", "hub", f"+{word}", "resetchannels", "&other:*")
+        with pytest.raises(BackendUnavailable, match=r"\(&agenthub:\*\)"):
+            await opened(server.url)
+    assert len(refused.value.detail.splitlines()) == 1
+
+
+@pytest.mark.parametrize("url", ["redis://hub:1/w0rd@there:6379/0", "redis://hub:pa/w0rd@there"])
+async def test_a_password_that_breaks_its_url_is_shown_nowhere(url: str) -> None:
+    backend = RedisBackend(url)
+    with pytest.raises(BackendUnavailable, match="write a / ") as refused:
+        await backend.open()
+    for said in (repr(backend), refused.value.detail, str(refused.value.__context__)):
+        assert "w0rd" not in said
+        assert "hub:" not in said
+
+
 async def test_a_redis_that_is_not_there_is_one_line_with_its_place() -> None:
     with redis_server() as server:
         url = server.url

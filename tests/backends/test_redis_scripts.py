@@ -40,7 +40,7 @@ CONTRACT = (
 )
 
 WITHOUT_A_KEY = {"TIME"}
-CALL = re.compile(r"redis\.call\('(\w+)'(?:, ([\w.\[\]]+))?")
+CALL = re.compile(r"redis\.p?call\('(\w+)'(?:, ([\w.\[\]]+))?")
 
 
 def store() -> Store:

@@ -56,7 +56,7 @@ local function done(...)
   local earlier = visit < box.index
   if earlier then box.index = visit end
   redis.call('SET', KEY.box, cmsgpack.pack(box))
-  for word in pairs(wakes) do redis.call('PUBLISH', KEY.box, word) end
+  for word in pairs(wakes) do redis.pcall('PUBLISH', KEY.box, word) end -- no more than a hint
   local news = ''
   if earlier or ended or #gone > 0 then
     news = cmsgpack.pack({earlier and visit or -1, ended, gone})

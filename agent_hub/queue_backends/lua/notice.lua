@@ -9,12 +9,12 @@ if not box then
   look_again = true
 end
 come_due()
-if redis.call('HEXISTS', KEY.told, ARG.ending) == 1 then return done('told') end
+if redis.call('ZSCORE', KEY.told, ARG.ending) then return done('told') end
 local pending = redis.call('HGET', KEY.notices, ARG.recipient) or ''
 if pending ~= ARG.expected then return done('changed', pending) end
 
 local function tell()
-  redis.call('HSET', KEY.told, ARG.ending, number(now))
+  redis.call('ZADD', KEY.told, now + 86400, ARG.ending)
   redis.call('EXPIRE', KEY.told, 86400)
 end
 
@@ -29,6 +29,7 @@ if pending ~= '' then
   return done('told')
 end
 tell()
+if read(ARG.id) then return done('told') end
 if box.notices >= LIMITS.notices_per_inbox then return done('told') end
 box.seq = box.seq + 1
 local record = {

@@ -4,5 +4,5 @@
 if box then come_due() end
 take_place(ARG.stream)
 give_back_streams(ARG.stream, true)
-redis.call('PUBLISH', KEY.box, 'o' .. ARG.stream)
+redis.pcall('PUBLISH', KEY.box, 'o' .. ARG.stream)
 return box and done() or {''}

@@ -23,5 +23,5 @@ if expires_at < box.index then
   news = cmsgpack.pack({expires_at, false, {}})
 end
 redis.call('SET', KEY.box, cmsgpack.pack(box))
-redis.call('PUBLISH', KEY.box, 'r')
+redis.pcall('PUBLISH', KEY.box, 'r')
 return {news, 'accepted', record[SEQ], box.epoch, string.format('%.17g', expires_at), 0}
