@@ -40,7 +40,7 @@ async def _sign_in(node: Path, suite: Path, base: str, backend: str, folder: Pat
     client_id = await _register(base, f"http://127.0.0.1:{port}/callback")
     with _suite(node, suite, base, client_id, port, folder) as lines:
         link = await asyncio.to_thread(lambda: next(filter(LINK.match, lines)))
-        code = await asyncio.to_thread(_login_code, backend)
+        code = await asyncio.to_thread(login_code, backend)
         async with Person() as person:
             page = await person.open(link.strip())
             response = await person.answer(page, code=code)
@@ -71,7 +71,8 @@ def _suite(
             process.kill()
 
 
-def _login_code(backend: str) -> str:
+def login_code(backend: str) -> str:
+    """A code for the hub of this backend, from the command line."""
     command = [sys.executable, "server.py", "login-code", "--backend", backend]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
