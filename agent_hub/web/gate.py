@@ -118,6 +118,11 @@ class Gate:
         """Where connections wait that have shown no credential; None where none is asked for."""
         return self._callers.lobby
 
+    @property
+    def asks(self) -> bool:
+        """Whether a credential is needed."""
+        return self._callers.are_asked
+
     def before(self, application: Handler) -> Handler:
         """The whole application behind this gate, so that nothing goes round it.
 
@@ -177,7 +182,7 @@ class Gate:
             self._forms.add(path)
         if is_page:
             self._pages.add(path)
-        if self._callers.are_asked and access is not Access.OPEN:
+        if self.asks and access is not Access.OPEN:
             handler = self._identified(handler, via, needed=access is Access.CREDENTIAL)
         router.add_route(method, path, self._only_gated(handler))
         if method == "GET":

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from agent_hub.core.bounds import MAX_KEY_CHARACTERS
 from agent_hub.core.errors import (
+    BackendUnavailable,
     BodyTooLarge,
     Forbidden,
     HubError,
@@ -38,7 +39,8 @@ from agent_hub.wire.problems import STATUS, Problem
 Json = dict[str, Any]
 
 EVERYWHERE = (WrongHost, WrongOrigin, Internal)
-WITH_CREDENTIAL = (Unauthenticated, Forbidden, InsufficientScope)
+WITH_ANY_CREDENTIAL = (Unauthenticated, RateLimited, BackendUnavailable)
+WITH_CREDENTIAL = (*WITH_ANY_CREDENTIAL, Forbidden, InsufficientScope)
 WITH_QUERY = (Invalid,)
 WITH_BODY = (MalformedJson, Invalid, BodyTooLarge, UnsupportedMediaType, SlowBody)
 
@@ -51,8 +53,19 @@ back too often. Delivery is at least once: a duplicate has the same `id` and `at
 """
 
 BEARER = "bearer"
-SECURITY: list[Json] = [{BEARER: []}, {}]
-"""What a hub asks for that asks at all; one on loopback does not."""
+WWW_AUTHENTICATE = "WWW-Authenticate"
+SCHEME: Json = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A token of this hub, or what signing in or the issuer of JWTs gave.",
+}
+SECURITY: dict[Access, list[Json]] = {
+    Access.CREDENTIAL: [{BEARER: []}],
+    Access.OPTIONAL: [{BEARER: []}, {}],
+    Access.OPEN: [],
+}
+IS_ASKED = "This hub asks for a credential: `Authorization: Bearer`, followed by a token."
+IS_NOT_ASKED = "This hub asks for no credential."
 
 TAGS = {
     "agents": "Who is here",
@@ -107,7 +120,7 @@ ANSWER_HEADERS: dict[str, Json] = {
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
     },
-    "WWW-Authenticate": {
+    WWW_AUTHENTICATE: {
         "description": "What to show",
         "schema": {"type": "string"},
     },
@@ -131,14 +144,14 @@ class Document:
         return Reply(200, self._text)
 
 
-def describe(routes: Sequence[Route], version: str) -> Json:
-    """The document of these routes."""
+def describe(routes: Sequence[Route], version: str, *, asks: bool) -> Json:
+    """The document of these routes; `asks`: on a hub that asks for credentials."""
     schemas, components = _schemas(routes)
     responses: Json = {}
     paths: Json = {}
     operation_ids: set[str] = set()
     for route in routes:
-        operation = _operation(route, schemas, components, responses)
+        operation = _operation(route, schemas, components, responses, asks=asks)
         if operation["operationId"] in operation_ids:  # another path to the same call
             del operation["operationId"]
         else:
@@ -146,9 +159,10 @@ def describe(routes: Sequence[Route], version: str) -> Json:
         paths.setdefault(route.path, {})[route.method.lower()] = operation
     for query in {route.query for route in routes if route.query is not None}:
         del components[query.__name__]  # its fields stand at their calls, as parameters
+    about = f"{ABOUT}\n\n{IS_ASKED if asks else IS_NOT_ASKED}"
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Agent Hub", "version": version, "description": ABOUT},
+        "info": {"title": "Agent Hub", "version": version, "description": about},
         "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
         "paths": paths,
         "components": {
@@ -158,10 +172,14 @@ def describe(routes: Sequence[Route], version: str) -> Json:
                 name: {"name": name, "in": "header", **parameter}
                 for name, parameter in HEADER_PARAMETERS.items()
             },
-            "headers": ANSWER_HEADERS,
-            "securitySchemes": {BEARER: {"type": "http", "scheme": "bearer"}},
+            "headers": {
+                name: header
+                for name, header in ANSWER_HEADERS.items()
+                if asks or name != WWW_AUTHENTICATE
+            },
+            **({"securitySchemes": {BEARER: SCHEME}} if asks else {}),
         },
-        "security": SECURITY,
+        "security": SECURITY[Access.CREDENTIAL if asks else Access.OPEN],
     }
 
 
@@ -194,7 +212,9 @@ def _alternatives(answer: Any) -> tuple[Any, ...]:
 # --- one call -----------------------------------------------------------------------------
 
 
-def _operation(route: Route, schemas: dict[int, Json], components: Json, responses: Json) -> Json:
+def _operation(
+    route: Route, schemas: dict[int, Json], components: Json, responses: Json, *, asks: bool
+) -> Json:
     operation: Json = {
         "operationId": getattr(route.handler, "__name__", route.path),
         "tags": [route.tag],
@@ -211,9 +231,9 @@ def _operation(route: Route, schemas: dict[int, Json], components: Json, respons
     if route.body is not None:
         content = {JSON: {"schema": schemas[id(route.body)]}}
         operation["requestBody"] = {"required": _is_needed(route), "content": content}
-    if route.access is not Access.CREDENTIAL:
-        operation["security"] = []
-    operation["responses"] = _successes(route, schemas) | _refusals(route, responses)
+    if asks and route.access is not Access.CREDENTIAL:
+        operation["security"] = SECURITY[route.access]
+    operation["responses"] = _successes(route, schemas) | _refusals(route, responses, asks=asks)
     return operation
 
 
@@ -290,10 +310,11 @@ def _successes(route: Route, schemas: dict[int, Json]) -> Json:
     return answers
 
 
-def _refusals(route: Route, responses: Json) -> Json:
+def _refusals(route: Route, responses: Json, *, asks: bool) -> Json:
     """References by status; calls that can give the same codes share one description."""
     kinds: list[type[HubError]] = [*EVERYWHERE, *route.refusals]
-    kinds += WITH_CREDENTIAL if route.access is Access.CREDENTIAL else ()
+    if asks and route.access is not Access.OPEN:
+        kinds += WITH_CREDENTIAL if route.access is Access.CREDENTIAL else WITH_ANY_CREDENTIAL
     kinds += WITH_QUERY if route.query is not None else ()
     kinds += WITH_BODY if route.body is not None else ()
     by_status: dict[int, list[type[HubError]]] = {}
@@ -314,7 +335,7 @@ def _problem(refusals: list[type[HubError]]) -> Json:
     if RateLimited in refusals:
         names += ["RateLimit", "RateLimit-Policy"]
     if {Unauthenticated, InsufficientScope} & set(refusals):
-        names.append("WWW-Authenticate")
+        names.append(WWW_AUTHENTICATE)
     schema = {
         "$ref": f"#/components/schemas/{Problem.__name__}",
         "properties": {"code": {"enum": [kind.code for kind in refusals]}},

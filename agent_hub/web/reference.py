@@ -109,6 +109,7 @@ class _Page:
             f"<h3>{_method(method)}<code>{escape(path)}</code></h3>",
             _paragraphs(operation["summary"]),
             _paragraphs(operation.get("description", "")),
+            _paragraphs(self._credential(operation)),
             _table("Parameters", map(self._parameter, operation["parameters"])),
         ]
         if "requestBody" in operation:
@@ -117,6 +118,16 @@ class _Page:
             parts.append(_table("Body", [("JSON", _type(body["schema"]), needed)]))
         parts.append(_table("Answers", map(self._answer, operation["responses"].items())))
         return "".join([*parts, "</article>"])
+
+    def _credential(self, operation: Json) -> str:
+        """What to show; nothing is said where no call asks for anything."""
+        asked = self._document["security"]
+        if not asked:
+            return ""
+        one_of = operation.get("security", asked)
+        if not one_of:
+            return "Needs no credential."
+        return "A credential may be left out." if {} in one_of else "Needs a credential."
 
     def _parameter(self, given: Json) -> tuple[str, str, str]:
         parameter = self._resolved(given)

@@ -211,7 +211,7 @@ def add_routes(
     websockets: WebSockets,
 ) -> None:
     """Put everything on the router."""
-    document = describe(documented, operations.version)
+    document = describe(documented, operations.version, asks=gate.asks)
     for route in documented:
         gate.add(app.router, route.method, _place(route.path), route.handler, access=route.access)
     pages = {

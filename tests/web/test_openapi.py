@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
+from agent_hub.auth.memory_store import MemoryStore
+from agent_hub.clock import SystemClock
 from agent_hub.core.bounds import MAX_ASK_SECONDS, MAX_LOOKED_AT
 from agent_hub.core.message import AGENT_ID_PATTERN
 from agent_hub.wire.problems import STATUS
-from tests.server import RunningHub
+from tests.server import RunningHub, running_hub
 from tests.web.caller import ACK, AGENTS, MESSAGES, RECEIVE, REGISTER, Caller
 
 DOCUMENT = "/api/v1/openapi.json"
 UNDESCRIBED = {"/", "/docs", "/ws/{agent_id}", "/mcp", "/mcp/", DOCUMENT}
 """Two pages, a socket, what describes itself, and the description."""
+
+REFUSED = {"forbidden", "insufficient_scope"}
 
 Json = dict[str, Any]
 
@@ -72,7 +76,32 @@ async def test_every_route_is_described_and_nothing_else(
     assert described == {(method, path) for method, path in routed if path not in UNDESCRIBED}
 
 
-async def test_every_reference_leads_somewhere_and_nothing_is_left_over(document: Json) -> None:
+@pytest.fixture
+async def guarded() -> AsyncIterator[RunningHub]:
+    """A hub that asks for credentials, and knows none that is good."""
+    clock = SystemClock()
+    store = MemoryStore(clock.time)
+    async with running_hub(clock=clock, auth=("token",), credentials=store) as hub:
+        yield hub
+
+
+@pytest.fixture
+async def asking(guarded: RunningHub) -> Json:
+    """Its document."""
+    async with guarded.session.get(DOCUMENT) as answer:
+        told = await answer.json()
+    assert isinstance(told, dict)
+    return told
+
+
+async def test_every_reference_leads_somewhere_and_nothing_is_left_over(
+    document: Json, asking: Json
+) -> None:
+    hold_references(document)
+    hold_references(asking)
+
+
+def hold_references(document: Json) -> None:
     used = {node["$ref"] for node in nodes(document) if "$ref" in node}
     for reference in used:
         assert resolve(document, {"$ref": reference})
@@ -85,8 +114,60 @@ async def test_every_reference_leads_somewhere_and_nothing_is_left_over(document
     assert used == there
 
 
-async def test_the_document_can_be_read(document: Json) -> None:
+async def test_a_hub_that_asks_for_no_credential_says_so_and_describes_none(
+    document: Json,
+) -> None:
+    assert document["info"]["description"].endswith("This hub asks for no credential.")
+    assert document["security"] == []
+    assert "securitySchemes" not in document["components"]
+    for _, path, operation in operations(document):
+        assert "security" not in operation, path
+        assert "401" not in operation["responses"], path
+
+
+async def test_a_hub_that_asks_for_credentials_says_for_which_call_and_what_a_refusal_is(
+    asking: Json, guarded: RunningHub
+) -> None:
+    assert "This hub asks for a credential" in asking["info"]["description"]
+    assert asking["security"] == [{"bearer": []}]
+    scheme = asking["components"]["securitySchemes"]["bearer"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    needed = set()
+    for method, path, operation in operations(asking):
+        security = operation.get("security", asking["security"])
+        assert ("401" in operation["responses"]) == bool(security), path
+        if security != asking["security"]:
+            assert security in ([], [{"bearer": []}, {}]), path
+            continue
+        needed.add(path)
+        for status, codes in (("401", {"unauthenticated"}), ("403", REFUSED)):
+            answer = resolve(asking, operation["responses"][status])
+            schema = answer["content"]["application/problem+json"]["schema"]
+            assert codes <= set(schema["properties"]["code"]["enum"]), path
+            assert "WWW-Authenticate" in answer["headers"], path
+        place = re.sub(r"{\w+}", "m_" + "a" * 22, path)
+        async with guarded.session.request(method, place) as refused:
+            assert refused.status == 401, path
+            assert "WWW-Authenticate" in refused.headers
+    described = {path for _, path, _ in operations(asking)}
+    assert described - needed == {"/health", "/api/mcp/health", "/livez", "/readyz"}
+
+
+async def test_the_page_says_what_each_call_needs(guarded: RunningHub, served: RunningHub) -> None:
+    async with guarded.session.get("/docs") as answer:
+        page = await answer.text()
+    for said in ("This hub asks for a credential", "Needs a credential.", "Needs no credential."):
+        assert said in page
+    assert page.count("A credential may be left out.") == 2
+    async with served.session.get("/docs") as answer:
+        page = await answer.text()
+    assert "This hub asks for no credential." in page
+    assert "Needs" not in page
+
+
+async def test_the_document_can_be_read(document: Json, asking: Json) -> None:
     assert len(json.dumps(document, separators=(",", ":"))) < 40_000
+    assert len(json.dumps(asking, separators=(",", ":"))) < 45_000
     ids = [op["operationId"] for _, _, op in operations(document) if "operationId" in op]
     assert len(ids) == len(set(ids))
     for method, path, operation in operations(document):

@@ -7,11 +7,15 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from string import ascii_letters, digits
 
 import pytest
 
+from agent_hub.auth.memory_store import MemoryStore
+from agent_hub.auth.tokens import Tokens
 from agent_hub.clock import SystemClock
 from agent_hub.core.clock import Timer
+from agent_hub.core.principal import Scope
 from tests.server import running_hub
 from tests.web.caller import REGISTER
 
@@ -36,12 +40,20 @@ class HurriedClock(SystemClock):
 
 
 @pytest.mark.slow
-async def test_no_check_of_schemathesis_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize("auth", [(), ("token",)], ids=["open", "asking"])
+async def test_no_check_of_schemathesis_fails(auth: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "schemathesis.toml").write_text(SETTINGS)
-    async with running_hub(clock=HurriedClock()) as served:
+    clock = HurriedClock()
+    store = MemoryStore(clock.time)
+    every_id = [f"{first}*" for first in ascii_letters + digits]
+    token, _ = await Tokens(store, clock.time).create(every_id, scopes=Scope)
+    shown = ["--header", f"Authorization: Bearer {token}"] if auth else []
+    credentials = store if auth else None
+    async with running_hub(clock=clock, auth=auth, credentials=credentials) as served:
         run = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "run"),
             f"{served.url}/api/v1/openapi.json",
+            *shown,
             *("--seed", str(SEED), "--max-examples", str(EXAMPLES)),
             *("--continue-on-failure", "--no-color", "--suppress-health-check", "all"),
             cwd=tmp_path,
