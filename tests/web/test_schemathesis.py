@@ -16,6 +16,7 @@ from agent_hub.auth.tokens import Tokens
 from agent_hub.clock import SystemClock
 from agent_hub.core.clock import Timer
 from agent_hub.core.principal import Scope
+from agent_hub.web.openapi import BEARER
 from tests.server import running_hub
 from tests.web.caller import REGISTER
 
@@ -42,18 +43,17 @@ class HurriedClock(SystemClock):
 @pytest.mark.slow
 @pytest.mark.parametrize("auth", [(), ("token",)], ids=["open", "asking"])
 async def test_no_check_of_schemathesis_fails(auth: tuple[str, ...], tmp_path: Path) -> None:
-    (tmp_path / "schemathesis.toml").write_text(SETTINGS)
     clock = HurriedClock()
     store = MemoryStore(clock.time)
     every_id = [f"{first}*" for first in ascii_letters + digits]
     token, _ = await Tokens(store, clock.time).create(every_id, scopes=Scope)
-    shown = ["--header", f"Authorization: Bearer {token}"] if auth else []
+    shown = f'[auth.openapi.{BEARER}]\nbearer = "{token}"\n' if auth else ""
+    (tmp_path / "schemathesis.toml").write_text(SETTINGS + shown)
     credentials = store if auth else None
     async with running_hub(clock=clock, auth=auth, credentials=credentials) as served:
         run = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "run"),
             f"{served.url}/api/v1/openapi.json",
-            *shown,
             *("--seed", str(SEED), "--max-examples", str(EXAMPLES)),
             *("--continue-on-failure", "--no-color", "--suppress-health-check", "all"),
             cwd=tmp_path,
