@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from selenium.webdriver import Chrome, ChromeOptions
@@ -28,14 +30,19 @@ SECONDS = 20
 
 def programs() -> dict[str, str]:
     """Where the browser and its driver are; fetched from Debian where they are not."""
-    missing = [package for program, package in PACKAGES.items() if not shutil.which(program)]
-    if missing:
-        as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-        install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
-        for command in (["apt-get", "update"], install):
-            subprocess.run([*as_root, *command], check=True, stdout=subprocess.DEVNULL)
+    with Path(gettempdir(), "agent-hub-browser.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side, and apt-get does not
+        _install([package for program, package in PACKAGES.items() if not shutil.which(program)])
     found = {program: shutil.which(program) for program in PACKAGES}
     return {program: path for program, path in found.items() if path is not None}
+
+
+def _install(packages: list[str]) -> None:
+    if packages:
+        as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+        for command in (["apt-get", "update"], install):
+            subprocess.run([*as_root, *command], check=True, stdout=subprocess.DEVNULL)
 
 
 class Browser:

@@ -191,6 +191,33 @@ async def test_on_this_machine_a_program_may_use_any_port(client: HandClient) ->
     assert (await client.exchange(code, redirect_uri=elsewhere)).status == 200
 
 
+@pytest.mark.parametrize("known", ["http://127.0.0.1", "http://127.0.0.1/"])
+@pytest.mark.parametrize("asked", ["http://127.0.0.1:1234", "http://127.0.0.1:1234/"])
+async def test_a_redirect_without_a_path_is_one_with_an_empty_path(
+    client: HandClient, known: str, asked: str
+) -> None:
+    client.hub.site.document["redirect_uris"] = [known]
+    code = await client.code(redirect_uri=asked)
+    assert (await client.exchange(code, redirect_uri=asked)).status == 200
+
+
+async def test_a_page_that_the_operator_named_may_sign_its_visitors_in(
+    clock: ManualClock, site: Site
+) -> None:
+    page = "https://inspector.example"
+    async with sign_in_hub(clock, site, cors_origin=(page,)) as hub:
+        asks = {"Origin": page, "Access-Control-Request-Method": "POST"}
+        for path in ("/token", "/revoke", "/mcp"):
+            async with hub.hub.session.options(path, headers=asks) as allowed:
+                assert allowed.status == 204
+                assert allowed.headers["Access-Control-Allow-Origin"] == page
+        for path in (SERVER, f"{RESOURCE}/mcp"):
+            async with hub.hub.session.get(path, headers={"Origin": page}) as found:
+                assert found.headers["Access-Control-Allow-Origin"] == page
+        async with hub.hub.session.get(SERVER, headers={"Origin": "https://evil.example"}) as no:
+            assert no.status == 403
+
+
 async def test_a_program_may_have_a_scheme_of_its_own(client: HandClient, person: Person) -> None:
     client.hub.site.document["redirect_uris"] = ["vscode://example.ide/callback"]
     link = client.link(redirect_uri="vscode://example.ide/callback")

@@ -32,6 +32,10 @@ NOT_FOR_APPS = frozenset(
 )
 """Schemes that a browser acts on by itself: no program waits behind them for its code."""
 
+WAY_TO_PROVE = "token_endpoint_auth_method"
+BY_NOTHING, BY_SECRET = "none", "client_secret_post"
+"""How a program shows that it is the one that registered, as far as this server takes it."""
+
 SCOPES: tuple[str, ...] = tuple(sorted(scope.value for scope in ORDINARY))
 """What a client may be given. Nobody becomes the hub's administrator through a page."""
 
@@ -44,7 +48,7 @@ class Client(OAuthClientInformationFull):
         if redirect_uri is None:
             return super().validate_redirect_uri(None)
         for known in self.redirect_uris or ():
-            if redirect_uri == known or _is_same_but_for_port(redirect_uri, known):
+            if _is_same(redirect_uri, known):
                 return redirect_uri
         raise InvalidRedirectUriError("this redirect_uri is not one of the client's")
 
@@ -89,7 +93,7 @@ class Clients:
     async def register(self, given: OAuthClientInformationFull) -> None:
         """Raises RegistrationError (RFC 7591, 3.2.2)."""
         check_redirects(given.redirect_uris)
-        if given.token_endpoint_auth_method not in ("none", "client_secret_post"):
+        if given.token_endpoint_auth_method not in (BY_NOTHING, BY_SECRET):
             raise RegistrationError(
                 "invalid_client_metadata",
                 "token_endpoint_auth_method must be none or client_secret_post",
@@ -153,14 +157,15 @@ def is_this_machine(host: str | None) -> bool:
         return False
 
 
-def _is_same_but_for_port(asked: AnyUrl, known: AnyUrl) -> bool:
-    if asked.scheme != "http" or not is_this_machine(asked.host):
-        return False
-    return _without_port(asked) == _without_port(known)
+def _is_same(asked: AnyUrl, known: AnyUrl) -> bool:
+    """Part by part; on this machine the port makes no difference, and nowhere an empty path."""
+    is_here = asked.scheme == "http" and is_this_machine(asked.host)
+    return _parts(asked) == _parts(known) and (is_here or asked.port == known.port)
 
 
-def _without_port(uri: AnyUrl) -> tuple[object, ...]:
-    return uri.scheme, uri.username, uri.password, uri.host, uri.path, uri.query, uri.fragment
+def _parts(uri: AnyUrl) -> tuple[object, ...]:
+    path = uri.path or "/"  # browsers go to the same place
+    return uri.scheme, uri.username, uri.password, uri.host, path, uri.query, uri.fragment
 
 
 def client_of(found: object, client_id: str) -> Client | None:
@@ -170,12 +175,10 @@ def client_of(found: object, client_id: str) -> Client | None:
     """
     if not isinstance(found, dict) or found.get("client_id") != client_id:
         return None
-    if "client_secret" in found or found.get("token_endpoint_auth_method", "none") != "none":
+    if "client_secret" in found or found.get(WAY_TO_PROVE, BY_NOTHING) != BY_NOTHING:
         return None
     try:
-        client = Client.model_validate(
-            {**found, "token_endpoint_auth_method": "none"}  # nosec B105
-        )
+        client = Client.model_validate({**found, WAY_TO_PROVE: BY_NOTHING})
         check_redirects(client.redirect_uris)
     except (ValidationError, RegistrationError):
         return None
