@@ -330,7 +330,10 @@ class QueueBackend(ABC):
 
     @abstractmethod
     async def look(self, agent_id: str, since: Cursor | None, limit: int) -> Page:
-        """Show ready and leased messages, and with `since` also kept ones newer than it."""
+        """Show ready and leased messages, and with `since` also kept ones newer than it.
+
+        A page may end before `limit` where LOOKED_AT_BYTES of content are shown.
+        """
 
     @abstractmethod
     async def kept(self, agent_id: str, since: Cursor, limit: int) -> Page:
@@ -477,3 +480,9 @@ class QueueBackend(ABC):
     @abstractmethod
     async def agents(self) -> list[Agent]:
         """All registrations, oldest first."""
+
+    async def some_agents(self, limit: int, max_bytes: int) -> list[Agent]:
+        """So many registrations, or a few more: all of them, oldest first, where there are no
+        more; else any, about as many as say `max_bytes` of themselves.
+        """
+        return (await self.agents())[:limit]

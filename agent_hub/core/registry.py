@@ -72,7 +72,8 @@ class Registry:
         return Registered(agent=registered, is_new=is_new, peers=peers)
 
     async def _peers(self, agent_id: str) -> list[tuple[Agent, Status]]:
-        others = (a for a in await self._backend.agents() if a.agent_id != agent_id)
+        some = await self._backend.some_agents(MAX_SHOWN_PEERS + 1, SHOWN_PEERS_BYTES)
+        others = (a for a in some if a.agent_id != agent_id)
         return self._with_status(_fitting(islice(others, MAX_SHOWN_PEERS)))
 
     def _with_status(self, agents: Iterable[Agent]) -> list[tuple[Agent, Status]]:

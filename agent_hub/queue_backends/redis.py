@@ -10,6 +10,7 @@ from typing import ClassVar
 from redis.asyncio.connection import AbstractConnection
 
 from agent_hub.core.agent import Agent, Status
+from agent_hub.core.bounds import LOOKED_AT_BYTES
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import TooManyWaits
 from agent_hub.core.message import Cursor, Delivery
@@ -49,6 +50,8 @@ from agent_hub.queue_backends.redis_streams import Streams
 from agent_hub.queue_backends.redis_sweeper import Sweeper
 
 PREFIX = "agenthub"
+PLENTY = 1 << 40
+ALIVE_SECONDS = 60
 
 
 class RedisBackend(QueueBackend):
@@ -134,7 +137,8 @@ class RedisBackend(QueueBackend):
         await self._link.close()
 
     async def ping(self) -> None:
-        await self._store.ask((("PING",),))
+        """By a write as small as can be: a Redis that answers may still accept nothing."""
+        await self._store.ask((("SET", self._store.keys.hub("alive"), "", "EX", ALIVE_SECONDS),))
 
     # --- mail -----------------------------------------------------------------------------
 
@@ -205,7 +209,15 @@ class RedisBackend(QueueBackend):
         self, agent_id: str, since: Cursor | None, limit: int, *, only_kept: bool
     ) -> Page:
         epoch, seq = ("", 0) if since is None else (since.epoch, since.seq)
-        answers = await self._store.call("look", agent_id, epoch, seq, limit, int(only_kept))
+        answers = await self._store.call(
+            "look",
+            agent_id,
+            epoch,
+            seq,
+            limit,
+            PLENTY if only_kept else LOOKED_AT_BYTES,
+            int(only_kept),
+        )
         if not answers:
             return Page(deliveries=[], total=0, cursor=None, recovered=False)
         return page_of(answers, since)
@@ -333,6 +345,9 @@ class RedisBackend(QueueBackend):
 
     async def agents(self) -> list[Agent]:
         return await self._registry.every()
+
+    async def some_agents(self, limit: int, max_bytes: int) -> list[Agent]:
+        return await self._registry.some(limit, max_bytes)
 
 
 def _packed(message_ids: Sequence[str]) -> bytes:

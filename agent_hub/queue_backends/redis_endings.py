@@ -13,6 +13,8 @@ from agent_hub.core.queue_backend import Undelivered
 from agent_hub.queue_backends.redis_codec import ENCODER, Pending, decode_pending, ending_of
 from agent_hub.queue_backends.redis_store import Store
 
+INBOXES_AT_ONCE = 200
+
 
 class Endings:
     """Endings stand with the recipient, notices with the sender: a step each.
@@ -29,15 +31,17 @@ class Endings:
     async def oldest(self, limit: int) -> list[Undelivered]:
         (recipients,) = await self._store.ask((("SMEMBERS", self._index),))
         names = [name.decode() for name in recipients]
-        if not names:
-            return []
-        asked = tuple(("HGETALL", self._keys(name, "ended")) for name in names)
-        endings = []
-        for name, fields in zip(names, await self._store.ask(asked), strict=True):
-            endings += [
-                ending_of(fields[place + 1], fields[place].decode(), name)
-                for place in range(0, len(fields), 2)
-            ]
+        endings: list[tuple[float, int, Undelivered]] = []
+        for at in range(0, len(names), INBOXES_AT_ONCE):
+            if len(endings) >= limit:
+                break  # those of the others have their turn when these are told
+            some = names[at : at + INBOXES_AT_ONCE]
+            asked = tuple(("HGETALL", self._keys(name, "ended")) for name in some)
+            for name, fields in zip(some, await self._store.ask(asked), strict=True):
+                endings += [
+                    ending_of(fields[place + 1], fields[place].decode(), name)
+                    for place in range(0, len(fields), 2)
+                ]
         endings.sort(key=lambda one: one[:2])
         return [undelivered for _, _, undelivered in endings[:limit]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from hiredis import pack_command
@@ -23,15 +23,18 @@ Group: TypeAlias = Sequence[Words]
 CONNECT_SECONDS = 2.0
 SIDE_BY_SIDE = 64
 """Groups on their way to a cluster at once; each has a connection of its own."""
-SHAPED = ("EXPIRE", "HEXISTS", "HGETALL", "PING", "SET", "SMEMBERS")
+SHAPED = ("EXPIRE", "HEXISTS", "HGETALL", "HSCAN", "PING", "SET", "SMEMBERS", "SSCAN")
 """Commands whose answers the library would turn into something else than Redis says."""
 
 
 class Link(ABC):
     """Carries groups of commands and brings their answers, in the same order.
 
-    An error that Redis answers stands in the place of the answer.
+    An error that Redis answers stands in the place of the answer. `on_answer` hears of each one
+    as it comes.
     """
+
+    on_answer: Callable[[], None] = staticmethod(lambda: None)
 
     @abstractmethod
     async def exchange(self, groups: Sequence[Group]) -> list[list[Any]]:
@@ -104,6 +107,8 @@ class NodeLink(Link):
             return await self._connection.read_response(timeout=math.inf)
         except ResponseError as error:
             return error
+        finally:
+            self.on_answer()
 
     async def reset(self) -> None:
         await self._connection.disconnect(nowait=True)
@@ -143,6 +148,8 @@ class ClusterLink(Link):
             return await self._client.execute_command(*words)
         except ResponseError as error:
             return error
+        finally:
+            self.on_answer()
 
     async def reset(self) -> None:
         return  # the client finds out by itself which node has what

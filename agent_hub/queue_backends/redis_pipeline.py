@@ -33,7 +33,7 @@ TRIES = 3
 PAUSE_SECONDS = 0.05
 """Before the second try; twice as long before the third."""
 REPLY_SECONDS = 1.8
-"""For a batch, all tries together: who asked hears within 2 s that Redis is away."""
+"""Without an answer, all tries together: who asked hears within 2 s that Redis is away."""
 TICKS = 6
 """Parts of that time, counted one by one."""
 PROBE_SECONDS = (0.05, 1.0)
@@ -60,6 +60,10 @@ class Patience:
             self._timer = self._loop.call_later(self._pause, self._tick)
         else:
             self._timeout.reschedule(self._loop.time())
+
+    def renew(self) -> None:
+        """Something came: what else is to come has all the time again."""
+        self._left = TICKS
 
     async def __aenter__(self) -> None:
         await self._timeout.__aenter__()
@@ -106,7 +110,8 @@ class Pipeline:
 
     Everything asked must be fit to be done twice: what broke on its way is sent again. Once Redis
     is known to be away, everything is refused at once until a probe finds it back; `on_return` is
-    called then. `scripts` has the text of each script by its hash.
+    called then. `scripts` has the text of each script by its hash. `probe` is a write that needs
+    no memory: where that is refused nothing can be done at all.
     """
 
     def __init__(
@@ -116,8 +121,10 @@ class Pipeline:
         scripts: dict[str, str],
         on_return: Callable[[], None],
         reply_seconds: float,
+        probe: Words,
     ) -> None:
         self._reply_seconds = reply_seconds
+        self._probe_words = probe
         self._link = link
         self._place = place
         self._scripts = scripts
@@ -193,7 +200,9 @@ class Pipeline:
 
     async def _exchange(self, groups: Sequence[Group]) -> list[list[Any]]:
         """Try until it works, or there are no tries or no time left."""
-        async with Patience(self._reply_seconds):
+        patience = Patience(self._reply_seconds)
+        self._link.on_answer = patience.renew
+        async with patience:
             for attempt in range(1, TRIES):
                 try:
                     answers = await self._exchange_once(groups)
@@ -245,7 +254,7 @@ class Pipeline:
     async def _is_back(self) -> bool:
         try:
             async with Patience(self._reply_seconds):
-                (answers,) = await self._link.exchange([[("PING",)]])
+                (answers,) = await self._link.exchange([[self._probe_words]])
         except (RedisError, OSError):
             return False
         except Exception:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.errors import AgentTaken
 from agent_hub.queue_backends.redis_codec import agent_of, numbered_agent, rest_of
 from agent_hub.queue_backends.redis_store import Store
+
+T = TypeVar("T")
+
+AGENTS_AT_ONCE = 100
+"""To a page of the register: at most 2 MB, so that no answer holds up what others asked."""
 
 
 class Registry:
@@ -14,6 +23,7 @@ class Registry:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._key = store.keys.hub("agents")
+        self._every = Shared(self._read)
 
     async def put(self, agent: Agent) -> bool:
         answer = await self._store.hub_call(
@@ -36,6 +46,57 @@ class Registry:
         return agent_of(packed)
 
     async def every(self) -> list[Agent]:
-        (packed,) = await self._store.ask((("HVALS", self._key),))
-        numbered = sorted(map(numbered_agent, packed), key=lambda one: one[0])
+        return list(await self._every())
+
+    async def some(self, limit: int, max_bytes: int) -> list[Agent]:
+        return await self._read(limit, max_bytes)
+
+    async def _read(
+        self, limit: float = float("inf"), max_bytes: float = float("inf")
+    ) -> list[Agent]:
+        """Page by page until there are so many; all who are there from beginning to end."""
+        found: dict[bytes, bytes] = {}
+        cursor, size = b"0", 0
+        while True:
+            page = ("HSCAN", self._key, cursor, "COUNT", AGENTS_AT_ONCE)
+            ((cursor, fields),) = await self._store.ask((page,))
+            found.update(zip(fields[::2], fields[1::2], strict=True))
+            size += sum(map(len, fields))
+            if cursor == b"0" or len(found) >= limit or size >= max_bytes:
+                break
+        numbered = sorted(map(numbered_agent, found.values()), key=lambda one: one[0])
         return [agent for _, agent in numbered]
+
+
+class Shared(Generic[T]):
+    """One read at a time. Who asks while one is under way waits for the next, together with all
+    others: it shows whatever was done before it was asked for.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[T]]) -> None:
+        self._read = read
+        self._running: asyncio.Task[T] | None = None
+        self._next: asyncio.Task[T] | None = None
+
+    async def __call__(self) -> T:
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._read_after(self._running))
+            self._next.add_done_callback(_heed)
+        return await asyncio.shield(self._next)
+
+    async def _read_after(self, before: asyncio.Task[T] | None) -> T:
+        if before is not None:
+            await asyncio.wait([before])
+        self._running, self._next = self._next, None
+        this = self._running
+        try:
+            return await self._read()
+        finally:
+            if self._running is this:
+                self._running = None
+
+
+def _heed(done: asyncio.Task[T]) -> None:
+    """A failure that nobody waits for any more is no news."""
+    if not done.cancelled():
+        done.exception()

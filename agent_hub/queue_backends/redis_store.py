@@ -49,8 +49,9 @@ class Store:
     def open(
         self, link: Link, place: str, on_return: Callable[[], None], reply_seconds: float
     ) -> None:
+        probe = ("UNLINK", self.keys.hub("alive"))
         texts = {script.sha: script.text for script in self._scripts.values()}
-        self._pipeline = Pipeline(link, place, texts, on_return, reply_seconds)
+        self._pipeline = Pipeline(link, place, texts, on_return, reply_seconds, probe)
 
     async def close(self) -> None:
         while self._shielded:

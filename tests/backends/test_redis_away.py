@@ -10,9 +10,11 @@ from contextlib import closing
 
 import pytest
 
+from agent_hub.core.agent import Agent
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.queue_backend import Receipt
 from agent_hub.queue_backends.redis import RedisBackend
+from agent_hub.queue_backends.redis_pipeline import TICKS, Patience
 from tests.backends.mail import letter, send, take, texts
 from tests.redis_server import RedisServer, redis_server
 
@@ -153,6 +155,71 @@ async def test_a_full_redis_refuses_and_lets_go(server: RedisServer, backend: Re
     await send(backend, "c")
     sums = await backend.totals()
     assert (sums.accepted, sums.acked, sums.ready) == (2, 1, 1)
+
+
+async def test_a_full_redis_lets_read_settle_and_expire_but_is_not_ready(
+    server: RedisServer, backend: RedisBackend
+) -> None:
+    receipts = await send(backend, "a", "b", "c")
+    await send(backend, "over", to="gamma", ttl=0.001)
+    await backend.put_agent(Agent(agent_id="alpha"))
+    command(server, "CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(BackendUnavailable, match="no memory left"):
+        await backend.ping()
+    assert (await backend.look("alpha", None, 5)).total == 3
+    leased = await take(backend, lease_id="l", limit=2)
+    assert texts(leased) == texts(await take(backend, lease_id="l")) == ["a", "b"]
+    assert len(await backend.standings("beta", receipts[0].message_id)) == 1
+    await backend.occupy("alpha", "stream", lambda: None)
+    assert await backend.renew("alpha", "stream")
+    await backend.vacate("alpha", "stream")
+    assert await backend.touch_agent("alpha") is not None
+    assert await backend.release("alpha", "l", [receipts[1].message_id], failure=False) == 1
+    assert len(await backend.ack("alpha", [one.message_id for one in receipts])) == 3
+    assert (await backend.look("gamma", None, 5)).total == 0
+    await backend.sweep()
+    assert (await backend.totals()).expired == 1
+    command(server, "CONFIG", "SET", "maxmemory", "0")
+    await backend.ping()
+
+
+async def test_a_redis_that_takes_no_writes_is_not_ready_and_not_back(
+    server: RedisServer, backend: RedisBackend
+) -> None:
+    pipeline = backend._store._pipeline
+    assert pipeline is not None
+    for refuse, allow in (
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+        (
+            ("CONFIG", "SET", "min-replicas-to-write", "1"),
+            ("CONFIG", "SET", "min-replicas-to-write", "0"),
+        ),
+    ):
+        command(server, *refuse)
+        with pytest.raises(BackendUnavailable, match="replica"):
+            await backend.ping()
+        assert not await pipeline._is_back()
+        command(server, *allow)
+        await backend.ping()
+        assert await pipeline._is_back()
+
+
+async def test_patience_lasts_as_long_as_answers_come() -> None:
+    patience = Patience(PATIENCE)
+
+    async def answers_then_none() -> None:
+        async with patience:
+            for _ in range(3):
+                for _ in range(TICKS - 1):
+                    patience._tick()
+                patience.renew()
+                await asyncio.sleep(0)
+            for _ in range(TICKS):
+                patience._tick()
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await answers_then_none()
 
 
 async def test_a_primary_that_became_a_replica_is_told_as_what_it_is(

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as LostError
 
+from agent_hub.core.agent import Agent
+from agent_hub.core.bounds import LOOKED_AT_BYTES
+from agent_hub.core.message import Cursor
 from agent_hub.core.queue_backend import Limits
 from agent_hub.queue_backends import redis_hints
 from agent_hub.queue_backends.redis import RedisBackend
@@ -121,6 +124,103 @@ async def test_sums_do_not_step_back_while_an_inbox_goes(
     monkeypatch.undo()
     assert (await other.totals()).accepted == 3
     await balance(other)
+
+
+# --- large answers ------------------------------------------------------------------------
+
+
+def watch_answers(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The word and the size of the answer of each command, as they come."""
+    link, seen = backend._link, list[tuple[str, int]]()
+    assert link is not None
+    exchange = link.exchange
+
+    async def seen_by(groups: Sequence[Group]) -> list[list[Any]]:
+        answers = await exchange(groups)
+        for group, told in zip(groups, answers, strict=True):
+            for words, answer in zip(group, told, strict=True):
+                seen.append((words[0], size_of(answer)))
+        return answers
+
+    monkeypatch.setattr(link, "exchange", seen_by)
+    return seen
+
+
+def size_of(answer: Any) -> int:
+    if isinstance(answer, list):
+        return sum(map(size_of, answer))
+    return len(answer) if isinstance(answer, bytes) else 8
+
+
+async def register(backend: RedisBackend, count: int) -> None:
+    """Agents with as much metadata as they may have."""
+    metadata = b'{"m":"' + b"x" * 16_000 + b'"}'
+    agents = (Agent(agent_id=f"id-{n}", metadata=metadata) for n in range(count))
+    await asyncio.gather(*map(backend.put_agent, agents))
+
+
+async def test_a_large_register_comes_in_pages_and_is_read_by_one_at_a_time(
+    one: TemporaryRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await register(one, 400)
+    seen = watch_answers(one, monkeypatch)
+    agents = await one.agents()
+    assert [agent.agent_id for agent in agents] == [f"id-{n}" for n in range(400)]
+    assert max(size for _, size in seen) < 4_000_000
+    pages = len(seen)
+    for each in await asyncio.gather(*(one.agents() for _ in range(20))):
+        assert each == agents
+    assert len(seen) == 2 * pages
+    some = await one.some_agents(1_000, 1_000_000)
+    assert 1 <= len(some) < 400
+    assert len(await one.some_agents(10_000, 1 << 40)) == 400
+
+
+async def test_who_asks_for_the_register_during_a_read_sees_what_was_done_before(
+    one: TemporaryRedis,
+) -> None:
+    await register(one, 200)
+    reading = asyncio.ensure_future(one.agents())
+    await asyncio.sleep(0)
+    given_up = asyncio.ensure_future(one.agents())
+    await one.put_agent(Agent(agent_id="late"))
+    later = asyncio.ensure_future(one.agents())
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert (await later)[-1].agent_id == "late"
+    assert len(await reading) >= 200
+
+
+async def test_a_look_gives_no_more_than_one_answer_may_show(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = "x" * 250_000
+    one = TemporaryRedis(clock, Limits())
+    await one.open()
+    for _ in range(2):
+        await send(one, *[large] * 30)
+        await take_and_ack(one)
+    await send(one, "a")
+    seen = watch_answers(one, monkeypatch)
+    page = await one.look("alpha", Cursor("0000", 0), 1_000)
+    assert sum(delivery.message.size for delivery in page.deliveries) <= LOOKED_AT_BYTES
+    assert len(page.deliveries) < page.total == 61
+    assert max(size for _, size in seen) < LOOKED_AT_BYTES + 100_000
+    await one.close()
+
+
+async def test_a_position_reads_no_messages_and_writes_nothing(
+    one: TemporaryRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(one, *["a"] * 100)
+    await take(one, limit=1)
+    await one.look("alpha", None, 0)
+    with server().client() as client:
+        client.execute_command("CONFIG", "RESETSTAT")
+        page = await one.look("alpha", None, 0)
+        calls = client.info("commandstats")
+    assert (page.total, page.ready, page.cursor and page.cursor.seq) == (100, 99, 100)
+    assert not {"cmdstat_set", "cmdstat_hmget", "cmdstat_hget", "cmdstat_zrange"} & set(calls)
 
 
 # --- endings ------------------------------------------------------------------------------

@@ -288,3 +288,11 @@ async def test_the_dead_wake_nobody_for_nothing(backend: QueueBackend) -> None:
     await send(backend, "x")
     await kill(backend)
     assert await take(backend) == []
+
+
+async def test_some_of_the_agents_are_all_where_there_are_no_more(backend: QueueBackend) -> None:
+    for agent_id in ("b", "a", "c"):
+        await backend.put_agent(Agent(agent_id=agent_id))
+    some = await backend.some_agents(10, 10_000)
+    assert [agent.agent_id for agent in some] == ["b", "a", "c"]
+    assert await backend.some_agents(1, 10_000)

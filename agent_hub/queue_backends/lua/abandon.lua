@@ -1,4 +1,4 @@
--- use: box receipt
+-- use: always box receipt
 -- args: id fingerprint agent
 -- The asker of this question went away: the same one, asked again, finds it.
 local record = box and read(ARG.id)

@@ -1,4 +1,4 @@
--- use: come_due
+-- use: always come_due
 -- args: ids mode
 -- Settle what is owed of these ids (a MessagePack list), leased or ready again.
 if not box then return {''} end

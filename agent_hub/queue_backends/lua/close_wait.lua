@@ -1,4 +1,4 @@
--- use: come_due
+-- use: always come_due
 -- args: question keep
 if not box then return {''} end
 come_due()

@@ -1,4 +1,4 @@
--- use: held
+-- use: always held
 -- args: lease ids seconds
 -- Let what this lease holds of these run out later. Only a manual lease does.
 if not box then return {'', 0} end

@@ -1,3 +1,4 @@
+-- use: always
 -- args: life dropped
 -- What an inbox counted in the life that is over (set aside under `life`) joins the sums, once.
 local counts = redis.call('HGET', KEY.folding, ARG.life)

@@ -1,3 +1,4 @@
+-- use: always
 -- args: node seconds
 -- Be the one node that sweeps, or stay it.
 local leader = redis.call('GET', KEY.leader)

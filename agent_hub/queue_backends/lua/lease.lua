@@ -1,4 +1,4 @@
--- use: come_due
+-- use: always come_due
 -- args: lease limit max_bytes seconds stream
 -- Hand out ready messages: for so many seconds, or as long as a stream has its place, or, with
 -- neither, until the call that takes them must have ended.

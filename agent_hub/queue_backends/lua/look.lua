@@ -1,8 +1,14 @@
--- use: come_due
--- args: since_epoch since_seq limit only_kept
--- Show what is ready and leased, and with a cursor also what is kept and newer than it.
+-- use: always come_due
+-- args: since_epoch since_seq limit max_bytes only_kept
+-- Show what is ready and leased, and with a cursor also what is kept and newer than it. At most
+-- so many bytes of content, and one message at least; a limit of 0 asks only for the position.
 if not box then return {''} end
 come_due()
+
+if ARG.limit == '0' and ARG.since_epoch == '' then
+  local ready = redis.call('ZCARD', KEY.ready)
+  return done(box.epoch, box.seq, ready + redis.call('ZCARD', KEY.held), ready, 0)
+end
 
 local ready = redis.call('ZRANGE', KEY.ready, 0, -1)
 local ids = ARG.only_kept == '1' and {} or ready
@@ -19,13 +25,12 @@ if since then
   end
 end
 
-local shown = {}
-for place, record in ipairs(ARG.limit == '0' and {} or read_all(ids)) do
-  shown[place] = {ids[place], record}
-end
+local shown = ARG.limit == '0' and {} or pairs_of(ids)
 table.sort(shown, function(one, other) return one[2][SEQ] < other[2][SEQ] end)
-local answers = {}
+local answers, room = {}, tonumber(ARG.max_bytes)
 for place = 1, math.min(ARG.limit, #shown) do
+  room = room - shown[place][2][SIZE]
+  if room < 0 and place > 1 then break end
   answers[#answers + 1] = cmsgpack.pack(shown[place][2])
   answers[#answers + 1] = redis.call('HGET', KEY.mail, '=' .. shown[place][1])
 end

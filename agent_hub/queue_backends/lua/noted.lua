@@ -1,4 +1,4 @@
--- use: time
+-- use: always time
 -- args: endings
 -- That these (a MessagePack list) were told need not be known for much longer: until another node,
 -- which may still have them from before, has asked too.

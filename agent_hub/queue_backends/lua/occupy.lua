@@ -1,4 +1,4 @@
--- use: streams
+-- use: always streams
 -- args: stream
 -- Take the place; what another stream held is ready again. Needs no inbox, and makes none.
 if box then come_due() end

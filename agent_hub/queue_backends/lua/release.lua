@@ -1,4 +1,4 @@
--- use: held
+-- use: always held
 -- args: lease ids failure
 -- Give back what this lease holds of these.
 if not box then return {'', 0} end

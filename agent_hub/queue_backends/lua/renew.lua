@@ -1,4 +1,4 @@
--- use: streams
+-- use: always streams
 -- args: stream
 -- Keep the place, or take it again if it is empty.
 if box then come_due() end

@@ -1,4 +1,4 @@
--- use: come_due
+-- use: always come_due
 -- args: id
 -- Where a message stands here.
 if not box then return {''} end

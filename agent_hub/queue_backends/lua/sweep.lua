@@ -1,4 +1,4 @@
--- use: come_due
+-- use: always come_due
 -- args: use
 -- Do what has come due, and count how long an inbox that nobody uses has been empty. Says when
 -- to come again; and of one that may go, all that has to be remembered of it.

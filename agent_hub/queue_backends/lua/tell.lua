@@ -1,3 +1,4 @@
+-- use: always
 -- args: group seconds
 -- Be the one group of processes that shows the totals, or stay it.
 local teller = redis.call('GET', KEY.teller)

@@ -1,4 +1,4 @@
--- use: agents
+-- use: always agents
 -- args: id status
 -- A sign of life; an empty status leaves it as it was.
 local agent = read_agent(ARG.id)

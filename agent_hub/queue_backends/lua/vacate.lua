@@ -1,4 +1,4 @@
--- use: streams
+-- use: always streams
 -- args: stream
 -- Leave the place: what the stream holds is ready again.
 if box then come_due() end

@@ -1,4 +1,4 @@
--- use: agents
+-- use: always agents
 -- args: limit
 -- Registrations that are over end; then which inboxes are due for a visit, each with whether
 -- its agent is registered.

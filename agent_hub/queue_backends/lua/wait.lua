@@ -1,4 +1,4 @@
--- use: views
+-- use: always views
 -- args: question
 if not box then return {''} end
 come_due()
