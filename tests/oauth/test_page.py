@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from agent_hub.auth.oauth.page import form_target
 from agent_hub.auth.oauth.sign_in import suggested
 from tests.clock import ManualClock
 from tests.oauth.client import HandClient
@@ -153,6 +154,22 @@ async def test_a_link_from_any_page_leads_here_but_no_picture_does(
 )
 def test_an_agent_id_is_suggested(name: str, agent: str) -> None:
     assert suggested(name) == agent
+
+
+@pytest.mark.parametrize(
+    ("uri", "target"),
+    [
+        ("https://ide.example/callback", "https://ide.example"),
+        ("http://127.0.0.1:33418/callback", "http://127.0.0.1:33418"),
+        ("http://[::1]:33418/callback", "http:"),
+        ("https://ide.example;sandbox/callback", "https:"),
+        ("https://ide.example,x/callback", "https:"),
+        ("https://*.example/callback", "https:"),
+        ("vscode://ide;sandbox/callback", "vscode:"),
+    ],
+)
+def test_a_clients_words_do_not_become_the_pages_policy(uri: str, target: str) -> None:
+    assert form_target(uri) == target
 
 
 async def test_where_the_answer_goes_is_part_of_the_page(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -23,6 +24,8 @@ def _part(name: str) -> str:
 STYLE = _part("page.css")
 FRAME = Template(_part("page.html"))
 STYLE_SOURCE = f"'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
+
+_PLACE = re.compile(r"[A-Za-z0-9.-]+(:\d+)?")
 
 MEANINGS = {
     Scope.REGISTER: "register itself as this agent",
@@ -90,9 +93,9 @@ def policy(*form_targets: str) -> str:
 def form_target(uri: str) -> str:
     """A redirect URI as CSP can say it: browsers hold a form's redirects to it as well."""
     parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https") or "[" in parts.netloc:  # CSP knows no IPv6
-        return f"{parts.scheme}:"
-    return f"{parts.scheme}://{parts.netloc}"
+    if parts.scheme in ("http", "https") and _PLACE.fullmatch(parts.netloc):
+        return f"{parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme}:"  # CSP knows no IPv6, and must not be told more by a client's words
 
 
 def _frame(title: str, base: str, content: str) -> str:
