@@ -218,20 +218,16 @@ def redis() -> Iterator[RedisServer]:
 async def test_hints_that_do_not_arrive_are_told(
     server: Path, redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    everything: dict[str, Any] = {"keys": "*", "channels": "*", "categories": ["+@all"]}
     with closing(redis.client()) as client:
-        client.acl_setuser(
-            "deaf",
-            enabled=True,
-            passwords="+x",
-            keys="*",
-            channels="*",
-            categories=["+@all"],
-            commands=["-subscribe", "-psubscribe"],
-        )
-    url = f"redis://deaf:x@127.0.0.1:{redis.port}/0"
+        client.acl_setuser("hub", enabled=True, passwords="+x", **everything)
+    url = f"redis://hub:x@127.0.0.1:{redis.port}/0"
     monkeypatch.setenv("AGENT_HUB_BACKEND", url)
     async with watched_hub(server, tmp_path / "hub") as watched:
         hub = watched.hub
+        # Without this right it would not have started.
+        with closing(redis.client()) as client:
+            client.acl_setuser("hub", enabled=True, **everything, commands=["-subscribe"])
 
         async def found_late() -> None:
             body = {"agent_id": "reader", "wait": 8}
