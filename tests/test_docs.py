@@ -126,3 +126,38 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.exists(), link
         if fragment:
             assert fragment in anchors(target), link
+
+
+# --- how it is built ------------------------------------------------------------------------
+
+
+def modules() -> set[str]:
+    """The Python files that are the hub, as the table of the architecture names them."""
+    found = [*ROOT.glob("*.py"), *ROOT.glob("agent_hub/**/*.py"), *ROOT.glob("mcp_bridge/**/*.py")]
+    names = {str(path.relative_to(ROOT)) for path in found if path.name != "__init__.py"}
+    return {name.removeprefix("agent_hub/") for name in names}
+
+
+def test_the_table_of_the_architecture_names_every_module_and_none_that_is_gone() -> None:
+    named: set[str] = set()
+    for where, _ in table("architecture.md", "where"):
+        folder = ""
+        for name in re.findall(r"`([^`]+)`", where):
+            name = name.removeprefix("agent_hub/")
+            if "/" in name:
+                folder = name[: name.rindex("/") + 1]
+            named.add(name if "/" in name else folder + name)
+    folders = tuple(name for name in named if name.endswith("/"))
+    there = modules()
+    assert {name for name in there if not name.startswith(folders)} <= named
+    assert {name for name in named if name.endswith(".py")} <= there
+    for folder in folders:
+        assert any(name.startswith(folder) for name in there), folder
+
+
+def test_each_decision_has_a_number_of_its_own_that_its_title_repeats() -> None:
+    pages = sorted((DOCS / "decisions").glob("*.md"))
+    numbers = [page.name[:4] for page in pages]
+    assert len(numbers) == len(set(numbers))
+    for page, number in zip(pages, numbers, strict=True):
+        assert page.read_text(encoding="utf-8").startswith(f"# {number}: "), page.name
