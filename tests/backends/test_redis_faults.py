@@ -215,7 +215,7 @@ async def test_a_position_reads_no_messages_and_writes_nothing(
     await send(one, *["a"] * 100)
     await take(one, limit=1)
     await one.look("alpha", None, 0)
-    with server().client() as client:
+    with server(cluster=False).client() as client:
         client.execute_command("CONFIG", "RESETSTAT")
         page = await one.look("alpha", None, 0)
         calls = client.info("commandstats")
@@ -316,7 +316,7 @@ class SilentAtFirst:
         if self.swallow:
             self.swallowed.set()
             return
-        back, forth = await asyncio.open_connection("127.0.0.1", server().port)
+        back, forth = await asyncio.open_connection("127.0.0.1", server(cluster=False).port)
         self._writers.append(forth)
         await asyncio.gather(_pass_on(reader, forth), _pass_on(back, writer))
 
@@ -348,7 +348,7 @@ async def test_a_listener_that_nobody_lets_in_tries_again(monkeypatch: pytest.Mo
 
 
 async def test_a_hint_that_may_not_be_given_costs_no_transition() -> None:
-    redis = server()
+    redis = server(cluster=False)
     rights = ("~limited:*", "resetchannels", "&limited:*", "+@all")
     with redis.client() as client:
         client.execute_command("ACL", "SETUSER", "limited", "on", ">limited", *rights)

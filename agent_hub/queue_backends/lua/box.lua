@@ -55,8 +55,7 @@ local function done(...)
   local visit = next_visit()
   local earlier = visit < box.index
   if earlier then box.index = visit end
-  local packed = cmsgpack.pack(box)
-  if packed ~= stored then redis.call('SET', KEY.box, packed) end
+  redis.call('SET', KEY.box, cmsgpack.pack(box))
   for word in pairs(wakes) do redis.pcall('PUBLISH', KEY.box, word) end -- no more than a hint
   local news = ''
   if earlier or ended or #gone > 0 then

@@ -3,11 +3,17 @@
 -- Show what is ready and leased, and with a cursor also what is kept and newer than it. At most
 -- so many bytes of content, and one message at least; a limit of 0 asks only for the position.
 if not box then return {''} end
+local is_quiet = monotonic < box.runs and now < box.due -- nothing is due: nothing is to be written
 come_due()
+
+local function shown_as(...)
+  if is_quiet then return {'', ...} end
+  return done(...)
+end
 
 if ARG.limit == '0' and ARG.since_epoch == '' then
   local ready = redis.call('ZCARD', KEY.ready)
-  return done(box.epoch, box.seq, ready + redis.call('ZCARD', KEY.held), ready, 0)
+  return shown_as(box.epoch, box.seq, ready + redis.call('ZCARD', KEY.held), ready, 0)
 end
 
 local ready = redis.call('ZRANGE', KEY.ready, 0, -1)
@@ -36,5 +42,5 @@ for place = 1, math.min(ARG.limit, #shown) do
 end
 local recovered = since and ARG.since_epoch == box.epoch
   and box.gap <= since and since <= box.seq
-return done(box.epoch, box.seq, #ids, ARG.only_kept == '1' and 0 or #ready,
+return shown_as(box.epoch, box.seq, #ids, ARG.only_kept == '1' and 0 or #ready,
   recovered and 1 or 0, unpack(answers))
