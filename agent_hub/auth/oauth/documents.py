@@ -33,7 +33,8 @@ STALE_SECONDS = 86_400.0
 PAUSE_SECONDS = 30.0
 """Until an address that gave no client is asked again."""
 MAX_REMEMBERED = 200
-AT_ONCE = 4
+AT_ONCE = 32
+"""A site that answers late holds one of these for FETCH_SECONDS."""
 MAX_URL_CHARACTERS = 500
 
 Address = IPv4Address | IPv6Address
