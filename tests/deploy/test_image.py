@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.certificates import certificate
 from tests.deploy import files
 from tests.deploy.image import Image, built_image
 from tests.mcp.registries import free_port
@@ -24,7 +25,7 @@ from tests.redis_server import redis_server
 pytestmark = pytest.mark.slow
 
 REDIS_MANIFEST = files.DEPLOY / "kubernetes" / "redis.yaml"
-LISTENS = re.compile(r"listens on (http://\S+)")
+LISTENS = re.compile(r"listens on (https?://\S+)")
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,17 @@ def test_with_tokens_it_lets_in_who_has_one(image: Image) -> None:
         with refused.value as answer:
             assert answer.status == 401
         assert image.ask_health(AGENT_HUB_PORT=str(port)) == 0
+
+
+def test_its_health_is_asked_over_tls_where_it_speaks_tls(image: Image) -> None:
+    pair = certificate(image.root)
+    for file in pair:
+        file.chmod(0o644)
+    names = ("AGENT_HUB_TLS_CERT", "AGENT_HUB_TLS_KEY")
+    given = dict(zip(names, map(str, pair), strict=True))
+    with running(image, "--auth", "token", **given) as (port, _):
+        assert image.ask_health(AGENT_HUB_PORT=str(port), **given) == 0
+        assert image.ask_health(AGENT_HUB_PORT=str(port)) != 0
 
 
 def test_a_token_can_be_made_where_the_hub_has_its_settings_as_flags(image: Image) -> None:
