@@ -64,13 +64,15 @@ class Hub:
         self._started_at = clock.monotonic()
         self.on_presence: Callable[[list[PresenceEvent]], None] = lambda events: None
 
+        by_store = backend.clock_of(clock)
+        self._by_store = by_store
         self._admission = Admission(clock, metrics, buckets, backend.poll_seconds)
-        self._presence = Presence(clock, self._announce)
+        self._presence = Presence(by_store, self._announce)
         self._owed = Owed()
         self._permissions = Permissions(backend, self._presence)
         self._vigil = Vigil(clock, authentication)
         self._streams = Streams(
-            backend, clock, metrics, audit, self._owed, self._vigil, self._count_acked
+            backend, by_store, metrics, audit, self._owed, self._vigil, self._count_acked
         )
         self._asking = Asking(
             backend,
@@ -86,7 +88,7 @@ class Hub:
         )
 
         registry = Registry(
-            backend, clock, self._admission, self._permissions, self._presence, self._streams
+            backend, by_store, self._admission, self._permissions, self._presence, self._streams
         )
         self.register = audit.of("register", registry.register, of_registration)
         self.deregister = audit.of("deregister", registry.deregister, of_agent)
@@ -97,7 +99,7 @@ class Hub:
 
         sending = Sending(
             backend,
-            clock,
+            by_store,
             metrics,
             self._admission,
             self._permissions,
@@ -140,7 +142,7 @@ class Hub:
         if TRAIL.is_kept:
             TRAIL.delivered(via, deliveries)
         self._audit.delivered(via, deliveries)
-        now = self._clock.time()
+        now = self._by_store.time()
         for delivery in deliveries:
             age = now - delivery.message.accepted_at
             self._metrics.delivered(via, delivery.attempt > 1, age)
@@ -148,7 +150,7 @@ class Hub:
     def _count_acked(self, mode: str, acked: Sequence[Acked]) -> None:
         if TRAIL.is_kept:
             TRAIL.acked(mode, acked)
-        now = self._clock.time()
+        now = self._by_store.time()
         for one in acked:
             self._metrics.acked(mode, now - one.accepted_at)
 

@@ -230,6 +230,10 @@ class QueueBackend(ABC):
     def durability(self) -> str:
         """What `accepted` survives: process, disk, redis-aof, redis-rdb or redis-none."""
 
+    def clock_of(self, clock: Clock) -> Clock:
+        """By what clock its times are to be read: this node's, where the store has no other."""
+        return clock
+
     async def open(self) -> None:
         """Make ready; called once, before any other call."""
         return

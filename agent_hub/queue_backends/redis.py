@@ -48,6 +48,7 @@ from agent_hub.queue_backends.redis_sending import Sending
 from agent_hub.queue_backends.redis_store import Store
 from agent_hub.queue_backends.redis_streams import Streams
 from agent_hub.queue_backends.redis_sweeper import Sweeper
+from agent_hub.queue_backends.redis_time import StoreClock
 
 PREFIX = "agenthub"
 PLENTY = 1 << 40
@@ -89,6 +90,7 @@ class RedisBackend(QueueBackend):
         self._group = group or secrets.token_hex(8)
         self._durability = "redis-none"
         self._last_since = 0.0
+        self._shown_by: StoreClock | None = None
 
     def __repr__(self) -> str:
         return f"RedisBackend({place_of(self._url)!r})"
@@ -115,6 +117,11 @@ class RedisBackend(QueueBackend):
         assert self._link is not None, "not open"
         return self._link.listener()
 
+    def clock_of(self, clock: Clock) -> Clock:
+        if self._clock is None:
+            self._shown_by = StoreClock(clock, self._store)
+        return self._shown_by or clock
+
     def buckets(self, rate: float, burst: int, clock: Clock) -> Buckets:
         return SharedBuckets(rate, burst, clock, self._store)
 
@@ -128,6 +135,8 @@ class RedisBackend(QueueBackend):
         self._link, self._durability = opened.link, opened.durability
         self._store.open(opened.link, place, self._streams.wake_all, self._reply_seconds)
         self._streams.start()
+        if self._shown_by is not None:
+            await self._shown_by.compare()
 
     async def close(self) -> None:
         if self._link is None:
@@ -305,6 +314,8 @@ class RedisBackend(QueueBackend):
         await self._store.shielded(self._endings.noted(ended))
 
     async def sweep(self) -> None:
+        if self._shown_by is not None:
+            await self._shown_by.compare()
         await self._sweeper.sweep()
 
     async def totals(self) -> Totals:

@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from agent_hub.clock import SystemClock
 from agent_hub.core.agent import Agent, Status
+from agent_hub.core.hub import Hub
 from agent_hub.core.message import ALL, Cursor
 from agent_hub.core.queue_backend import Limits, State, WaitState
+from agent_hub.queue_backends.redis import RedisBackend
 from tests.backends.mail import fail, ids, letter, send, state_of, stream, take, tell_senders, texts
-from tests.backends.redis_stores import TemporaryRedis
+from tests.backends.redis_stores import TemporaryRedis, server
 from tests.backends.test_registry import Bell
 from tests.clock import ManualClock
 
@@ -234,3 +237,26 @@ async def test_an_inbox_that_cannot_be_read_keeps_no_other_from_expiring(
     await one.sweep()
     assert "the inbox of wrong cannot be swept" in caplog.text
     assert [ended.recipient for ended in await one.undelivered(10)] == ["right"]
+
+
+class Wrong(SystemClock):
+    """The clock of a machine that nobody has set."""
+
+    fast = 7_200.0
+
+    def time(self) -> float:
+        return super().time() + self.fast
+
+
+async def test_who_is_here_does_not_hang_on_the_clock_of_a_node() -> None:
+    backend = RedisBackend(server(cluster=False).url, prefix="clocks")
+    clock = Wrong()
+    hub = Hub(backend, clock)
+    await backend.open()
+    for fast in (7_200.0, -7_200.0):
+        clock.fast = fast
+        await backend.sweep()
+        await backend.put_agent(Agent(agent_id="alpha"))
+        assert dict(await hub.census()) == {Status.ACTIVE: 1}
+    await backend.remove_agent("alpha")
+    await backend.close()

@@ -1,0 +1,3 @@
+-- use: time
+-- args:
+return {'', string.format('%.6f', now)}
