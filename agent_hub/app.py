@@ -36,7 +36,7 @@ from agent_hub.credentials import (
 from agent_hub.prometheus import PrometheusMetrics, Share
 from agent_hub.queue_backends.measured import measured
 from agent_hub.queue_backends.memory import MemoryBackend
-from agent_hub.queue_backends.redis import RedisBackend
+from agent_hub.queue_backends.redis.backend import RedisBackend
 from agent_hub.queue_backends.sqlite import SqliteBackend
 from agent_hub.signals import Signals
 from agent_hub.tls import NoCertificate, Tls

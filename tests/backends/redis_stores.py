@@ -11,7 +11,7 @@ from typing import Self
 
 from agent_hub.core.clock import Clock
 from agent_hub.core.queue_backend import Limits
-from agent_hub.queue_backends.redis import RedisBackend
+from agent_hub.queue_backends.redis.backend import RedisBackend
 from tests.clock import AT_WORK
 from tests.redis_server import RedisServer, redis_server
 

@@ -13,9 +13,9 @@ from agent_hub.core.agent import Agent
 from agent_hub.core.bounds import LOOKED_AT_BYTES
 from agent_hub.core.message import Cursor
 from agent_hub.core.queue_backend import Limits
-from agent_hub.queue_backends import redis_hints
-from agent_hub.queue_backends.redis import RedisBackend
-from agent_hub.queue_backends.redis_link import Group
+from agent_hub.queue_backends.redis import hints
+from agent_hub.queue_backends.redis.backend import RedisBackend
+from agent_hub.queue_backends.redis.link import Group
 from tests.backends.mail import balance, ids, letter, send, take, take_and_ack, texts
 from tests.backends.redis_stores import TemporaryRedis, server
 from tests.clock import ManualClock
@@ -253,7 +253,7 @@ async def test_an_ending_that_two_nodes_still_have_is_told_once(
 async def test_who_sweeps_stays_it_between_slices(
     one: TemporaryRedis, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent_hub.queue_backends.redis_sweeper.VISITS_AT_ONCE", 1)
+    monkeypatch.setattr("agent_hub.queue_backends.redis.sweeper.VISITS_AT_ONCE", 1)
     for number in range(3):
         await send(one, "a", to=f"id-{number}", ttl=1.0)
     clock.pass_by(2.0)
@@ -331,7 +331,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 async def test_a_listener_that_nobody_lets_in_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_hints, "BEGIN_SECONDS", 0.2)
+    monkeypatch.setattr(hints, "BEGIN_SECONDS", 0.2)
     woken = asyncio.Event()
     async with asyncio.timeout(PATIENCE), SilentAtFirst() as way:
         backend = RedisBackend(f"redis://127.0.0.1:{way.port}/15", prefix="silent")

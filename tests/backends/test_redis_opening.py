@@ -8,8 +8,8 @@ from contextlib import closing
 import pytest
 
 from agent_hub.core.errors import BackendUnavailable
-from agent_hub.queue_backends.redis import RedisBackend
-from agent_hub.queue_backends.redis_opening import check_version
+from agent_hub.queue_backends.redis.backend import RedisBackend
+from agent_hub.queue_backends.redis.opening import check_version
 from tests.backends.mail import send, take, texts
 from tests.redis_server import RedisServer, redis_server
 

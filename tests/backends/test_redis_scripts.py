@@ -12,9 +12,9 @@ from unittest.mock import patch
 import pytest
 
 from agent_hub.core.queue_backend import Limits
-from agent_hub.queue_backends.lua import scripts
-from agent_hub.queue_backends.redis_keys import Keys
-from agent_hub.queue_backends.redis_store import Store, load_scripts
+from agent_hub.queue_backends.redis.keys import Keys
+from agent_hub.queue_backends.redis.lua import scripts
+from agent_hub.queue_backends.redis.store import Store, load_scripts
 from tests.backends import (
     test_expiry,
     test_idempotency,

@@ -121,13 +121,16 @@ class NodeLink(Link):
 
 
 class ClusterLink(Link):
-    """A cluster: each group to the node of its keys, groups side by side."""
+    """A cluster: each group to the node of its keys, groups side by side.
 
-    def __init__(self, url: str) -> None:
+    An answer that takes longer than `reply_seconds` breaks its connection.
+    """
+
+    def __init__(self, url: str, reply_seconds: float) -> None:
         self._url = url
         self._client = RedisCluster.from_url(
             url,
-            socket_timeout=CONNECT_SECONDS,
+            socket_timeout=max(CONNECT_SECONDS, reply_seconds),
             socket_connect_timeout=CONNECT_SECONDS,
             retry=Retry(NoBackoff(), 1),
             protocol=2,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.rate_limit import Buckets, Quota, TokenBuckets
-from agent_hub.queue_backends.redis_store import Store
+from agent_hub.queue_backends.redis.store import Store
 
 
 class SharedBuckets(Buckets):

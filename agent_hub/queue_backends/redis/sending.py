@@ -19,9 +19,9 @@ from agent_hub.core.errors import (
 )
 from agent_hub.core.message import ALL
 from agent_hub.core.queue_backend import Receipt, Submission
-from agent_hub.queue_backends.redis_codec import agent_of, body_of
-from agent_hub.queue_backends.redis_link import Words
-from agent_hub.queue_backends.redis_store import Store
+from agent_hub.queue_backends.redis.codec import agent_of, body_of
+from agent_hub.queue_backends.redis.link import Words
+from agent_hub.queue_backends.redis.store import Store
 
 RETRY_FULL_SECONDS = 1.0
 LEASED_LONGER_SECONDS = 3_600

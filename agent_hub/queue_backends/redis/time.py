@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent_hub.core.clock import Clock
-from agent_hub.queue_backends.redis_store import Store
+from agent_hub.queue_backends.redis.store import Store
 
 
 class StoreClock:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from agent_hub.core.message import HUB, UNDELIVERED, Message
 from agent_hub.core.notice import Notice
 from agent_hub.core.queue_backend import Undelivered
-from agent_hub.queue_backends.redis_codec import ENCODER, Pending, decode_pending, ending_of
-from agent_hub.queue_backends.redis_store import Store
+from agent_hub.queue_backends.redis.codec import ENCODER, Pending, decode_pending, ending_of
+from agent_hub.queue_backends.redis.store import Store
 
 INBOXES_AT_ONCE = 200
 

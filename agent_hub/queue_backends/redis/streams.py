@@ -10,8 +10,8 @@ from redis.asyncio.connection import AbstractConnection
 
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.queue_backend import Watch
-from agent_hub.queue_backends.redis_hints import Hints
-from agent_hub.queue_backends.redis_store import Store
+from agent_hub.queue_backends.redis.hints import Hints
+from agent_hub.queue_backends.redis.store import Store
 from agent_hub.queue_backends.watchers import Watchers
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from typing import Any
 from msgspec import Struct
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from agent_hub.queue_backends.redis_errors import broken, unavailable
-from agent_hub.queue_backends.redis_link import (
+from agent_hub.queue_backends.redis.errors import broken, unavailable
+from agent_hub.queue_backends.redis.link import (
     ClusterLink,
     Link,
     NodeLink,
@@ -32,7 +32,9 @@ class Opened(Struct):
     durability: str
 
 
-async def open_link(url: str, place: str, scripts: Sequence[str], channel: str) -> Opened:
+async def open_link(
+    url: str, place: str, scripts: Sequence[str], channel: str, reply_seconds: float
+) -> Opened:
     """Connect, look, and say what was found. Raises BackendUnavailable with one line.
 
     `channel` is one of those that hints are given on.
@@ -49,7 +51,7 @@ async def open_link(url: str, place: str, scripts: Sequence[str], channel: str) 
             await node.exchange([[("SCRIPT", "LOAD", text) for text in scripts]])
             link: Link = node
         else:
-            link = ClusterLink(url)
+            link = ClusterLink(url, reply_seconds)
             await node.close()
     except (RedisError, OSError) as error:
         await node.close()

@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.errors import AgentTaken
-from agent_hub.queue_backends.redis_codec import agent_of, numbered_agent, rest_of
-from agent_hub.queue_backends.redis_store import Store
+from agent_hub.queue_backends.redis.codec import agent_of, numbered_agent, rest_of
+from agent_hub.queue_backends.redis.store import Store
 
 T = TypeVar("T")
 

@@ -28,8 +28,8 @@ from agent_hub.core.queue_backend import (
     Watch,
 )
 from agent_hub.core.rate_limit import Buckets
-from agent_hub.queue_backends.redis_buckets import SharedBuckets
-from agent_hub.queue_backends.redis_codec import (
+from agent_hub.queue_backends.redis.buckets import SharedBuckets
+from agent_hub.queue_backends.redis.codec import (
     ENCODER,
     acked_of,
     deliveries_of,
@@ -37,18 +37,18 @@ from agent_hub.queue_backends.redis_codec import (
     standing_of,
     wait_of,
 )
-from agent_hub.queue_backends.redis_endings import Endings
-from agent_hub.queue_backends.redis_errors import UNREADABLE, place_of, unavailable
-from agent_hub.queue_backends.redis_keys import Keys
-from agent_hub.queue_backends.redis_link import Link
-from agent_hub.queue_backends.redis_opening import open_link
-from agent_hub.queue_backends.redis_pipeline import REPLY_SECONDS
-from agent_hub.queue_backends.redis_registry import Registry
-from agent_hub.queue_backends.redis_sending import Sending
-from agent_hub.queue_backends.redis_store import Store
-from agent_hub.queue_backends.redis_streams import Streams
-from agent_hub.queue_backends.redis_sweeper import Sweeper
-from agent_hub.queue_backends.redis_time import StoreClock
+from agent_hub.queue_backends.redis.endings import Endings
+from agent_hub.queue_backends.redis.errors import UNREADABLE, place_of, unavailable
+from agent_hub.queue_backends.redis.keys import Keys
+from agent_hub.queue_backends.redis.link import Link
+from agent_hub.queue_backends.redis.opening import open_link
+from agent_hub.queue_backends.redis.pipeline import REPLY_SECONDS
+from agent_hub.queue_backends.redis.registry import Registry
+from agent_hub.queue_backends.redis.sending import Sending
+from agent_hub.queue_backends.redis.store import Store
+from agent_hub.queue_backends.redis.streams import Streams
+from agent_hub.queue_backends.redis.sweeper import Sweeper
+from agent_hub.queue_backends.redis.time import StoreClock
 
 PREFIX = "agenthub"
 PLENTY = 1 << 40
@@ -131,7 +131,9 @@ class RedisBackend(QueueBackend):
         if place == UNREADABLE:
             raise unavailable(f"Redis: {place}; write a / ? # @ of its password as %2F %3F %23 %40")
         channel = self._store.keys.hub("box")
-        opened = await open_link(self._url, place, self._store.script_texts, channel)
+        opened = await open_link(
+            self._url, place, self._store.script_texts, channel, self._reply_seconds
+        )
         self._link, self._durability = opened.link, opened.durability
         self._store.open(opened.link, place, self._streams.wake_all, self._reply_seconds)
         self._streams.start()

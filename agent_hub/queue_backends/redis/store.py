@@ -14,11 +14,11 @@ from msgspec.structs import asdict
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import TooManyInboxes
 from agent_hub.core.queue_backend import OCCUPANCY_SECONDS, Limits
-from agent_hub.queue_backends.lua import scripts
-from agent_hub.queue_backends.redis_codec import decode_news
-from agent_hub.queue_backends.redis_keys import HUB, Keys
-from agent_hub.queue_backends.redis_link import Group, Link, Words
-from agent_hub.queue_backends.redis_pipeline import Pipeline
+from agent_hub.queue_backends.redis.codec import decode_news
+from agent_hub.queue_backends.redis.keys import HUB, Keys
+from agent_hub.queue_backends.redis.link import Group, Link, Words
+from agent_hub.queue_backends.redis.lua import scripts
+from agent_hub.queue_backends.redis.pipeline import Pipeline
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.queue_backend import Totals
-from agent_hub.queue_backends.redis_codec import decode_counts
-from agent_hub.queue_backends.redis_store import Store
+from agent_hub.queue_backends.redis.codec import decode_counts
+from agent_hub.queue_backends.redis.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Queues in Redis: one script for each transition, in the slot of one inbox."""
