@@ -535,7 +535,8 @@ QUICK = settings(
 )
 THOROUGH = settings(QUICK, max_examples=2_000, stateful_step_count=100)
 EXAMPLES = {"redis": 100, "redis-cluster": 50}
-"""Where each call is a way to another process; the long runs have as many there as elsewhere."""
+LONG_EXAMPLES = {"redis": 300, "redis-cluster": 100}
+"""Fewer where each call is a way to another process: all the checks together have ten minutes."""
 
 
 @pytest.mark.parametrize("name", sorted(FACTORIES))
@@ -547,4 +548,5 @@ def test_a_backend_answers_as_its_reference(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FACTORIES))
 def test_a_backend_answers_as_its_reference_in_long_runs(name: str) -> None:
-    run_state_machine_as_test(compare(FACTORIES[name]), settings=THOROUGH)
+    thorough = settings(THOROUGH, max_examples=LONG_EXAMPLES.get(name, THOROUGH.max_examples))
+    run_state_machine_as_test(compare(FACTORIES[name]), settings=thorough)
