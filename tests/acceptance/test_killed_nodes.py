@@ -13,7 +13,7 @@ from tests.redis_server import redis_server
 
 @pytest.mark.parametrize(
     ("kills", "messages", "senders", "readers"),
-    [(3, 1_500, 8, 4), pytest.param(20, 50_000, 32, 16, marks=pytest.mark.slow)],
+    [(3, 1_500, 8, 4), pytest.param(20, 50_000, 32, 16, marks=pytest.mark.soak)],
 )
 async def test_killed_one_at_a_time_two_hubs_on_redis_lose_nothing(
     kills: int, messages: int, senders: int, readers: int, tmp_path: Path

@@ -19,7 +19,7 @@ LATE_SECONDS = 6.5
 
 
 @pytest.mark.parametrize(
-    ("cuts", "seconds"), [(8, 0.25), pytest.param(60, 1.0, marks=pytest.mark.slow)]
+    ("cuts", "seconds"), [(8, 0.25), pytest.param(60, 1.0, marks=pytest.mark.soak)]
 )
 async def test_a_hub_whose_wake_ups_are_cut_off_again_and_again_delivers_all_of_them(
     cuts: int, seconds: float, redis_server: RedisServer, tmp_path: Path

@@ -132,7 +132,7 @@ async def test_a_shared_rate_limit_is_one_for_both_nodes(
     assert left.startswith('"agent";r=0;')
 
 
-@pytest.mark.parametrize("times", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [10, pytest.param(200, marks=pytest.mark.soak)])
 async def test_a_hundred_sends_with_one_key_at_two_nodes_are_one_message(
     times: int, nodes: Nodes
 ) -> None:
