@@ -87,7 +87,10 @@ class RedisServer:
 
     def client(self) -> redis.Redis:
         """A connection for the test itself; to be closed. It tries nothing twice."""
-        return redis.Redis.from_url(self.url, decode_responses=True, retry=Retry(NoBackoff(), 0))
+        return self._client_of(self.url)
+
+    def _client_of(self, url: str) -> redis.Redis:
+        return redis.Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 0))
 
     def flush(self) -> None:
         """Forget every key, of this server and of all tests before."""
@@ -135,7 +138,9 @@ class RedisServer:
         give_up_at = time.monotonic() + PATIENCE
         while self._process.poll() is None:
             try:
-                with closing(self.client()) as client:
+                # By the socket: at the port the server of another test could answer, which was
+                # quicker to take it.
+                with closing(self._client_of(self.socket_url)) as client:
                     client.ping()
             except redis.ConnectionError:  # not there yet, or still reads its file
                 if time.monotonic() > give_up_at:

@@ -12,6 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.ports import free_port
 from tests.redis_server import RedisServer
 from tests.redis_server import redis_server as running
 
@@ -37,6 +38,16 @@ def test_a_plain_redis_keeps_nothing_over_its_kill() -> None:
         server.restart()
         with closing(server.client()) as client:
             assert client.get("kept") is None
+
+
+def test_a_redis_whose_port_another_one_was_quicker_to_take_looks_for_another_port(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with running() as quicker:
+        ports = iter([quicker.port, free_port()])
+        monkeypatch.setattr("tests.redis_server.free_port", lambda *beside: next(ports))
+        with running() as server, closing(server.client()) as client:
+            assert client.info("server")["process_id"] == server.process.pid
 
 
 @pytest.mark.parametrize("user", [None, "hub"])
