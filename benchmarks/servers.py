@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
 
+from tests.ports import free_port
 from tests.redis_server import RedisServer, redis_server
-
-ROOT = Path(__file__).parent.parent
-START_SECONDS = 20.0
+from tests.spawned import spawned
 
 
 class Server:
@@ -47,36 +42,11 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def _server(*arguments: str) -> Iterator[Server]:
-    port = _free_port()
-    command = [sys.executable, *arguments, str(port)]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("AGENT_HUB_")}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(port)
+    port = free_port()
+    with spawned((sys.executable, *arguments, str(port)), port) as process:
         yield Server(process, port)
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait_for(port: int) -> None:
-    give_up_at = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            if time.monotonic() > give_up_at:
-                raise
-            time.sleep(0.05)
 
 
 @contextmanager

@@ -1,9 +1,11 @@
-"""What most tests start from: a clock that stands still, a backend, a hub."""
+"""What most tests start from: a clock that stands still, a backend, a hub, one that is served."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,9 @@ from tests.canary import PASSWORD, Watcher
 from tests.clock import ManualClock
 from tests.redis_server import RedisServer
 from tests.redis_server import redis_server as running_redis
+from tests.server import RunningHub, running_hub
+from tests.surroundings import surroundings
+from tests.web.caller import Caller
 
 OpenBackend = Callable[[Limits], Awaitable[QueueBackend]]
 
@@ -41,6 +46,21 @@ def no_secret_is_logged(watcher: Watcher) -> Iterator[None]:
 def no_file_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that a test does not tell where to keep its messages keeps them in memory."""
     monkeypatch.setenv("AGENT_HUB_BACKEND", "memory")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory and an environment that says nothing about the hub."""
+    for name in os.environ.keys() - surroundings().keys():
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def on_disk(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SQLite file for a hub and for the commands beside it, and nothing else said."""
+    monkeypatch.setenv("AGENT_HUB_BACKEND", f"sqlite:///{elsewhere / 'hub.db'}")
 
 
 @pytest.fixture(scope="session")
@@ -120,3 +140,16 @@ async def hub(backend: QueueBackend, clock: ManualClock) -> AsyncIterator[Hub]:
     await hub.start()
     yield hub
     await hub.stop()
+
+
+@pytest.fixture
+async def served(clock: ManualClock) -> AsyncIterator[RunningHub]:
+    """A hub on a real socket, without a rate limit."""
+    async with running_hub(clock=clock) as served:
+        yield served
+
+
+@pytest.fixture
+def rest(served: RunningHub) -> Caller:
+    """A client of the REST door of that hub."""
+    return Caller(served.session)

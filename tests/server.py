@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -57,9 +58,15 @@ async def running_hub(
     share: Share | None = None,
     credentials: CredentialStore | None = None,
     documents: Documents | None = None,
+    holding: int | None = None,
+    cancelling: bool = False,
     **settings: Any,
 ) -> AsyncIterator[RunningHub]:
-    """A hub with these settings, served as `python server.py` serves it, rate limit off."""
+    """A hub with these settings, served as `python server.py` serves it, rate limit off.
+
+    With `holding`, its sockets take about so many bytes that nobody reads; `cancelling` lets
+    aiohttp cancel the handler of a connection that was lost.
+    """
     settings = {"rate_limit": 0, "port": 0, **settings}
     app = create_app(
         Settings(**settings),
@@ -70,11 +77,14 @@ async def running_hub(
         documents=documents,
     )
     runner = make_runner(app)
+    runner._kwargs["handler_cancellation"] = cancelling
     await runner.setup()
+    listening = socket.create_server(("127.0.0.1", 0))
+    if holding is not None:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, holding)
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
+        await web.SockSite(runner, listening).start()
+        port = listening.getsockname()[1]
         base = f"http://127.0.0.1:{port}"
         async with ClientSession(base, timeout=ClientTimeout(total=60)) as session:
             yield RunningHub(app, port, session, runner)

@@ -11,20 +11,14 @@ from types import ModuleType
 import pytest
 
 from agent_hub import __version__, cli, logs
-from agent_hub.config import OLDER_NAMES, REDIS_URL, Settings
+from agent_hub.config import Settings
 from agent_hub.queue_backends.lock import FileLock
 
 ROOT = Path(__file__).parent.parent
 SERVER = str(ROOT / "server.py")
 PROGRAMS = [[SERVER], ["-m", "agent_hub"], ["-m", "agent_hub", "serve"]]
 
-
-@pytest.fixture(autouse=True)
-def plain_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.upper().startswith("AGENT_HUB_") or name in (*OLDER_NAMES, REDIS_URL):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Where settings come from, and what stops a start."""
 
-import os
 import re
 import socket
 from pathlib import Path
@@ -8,25 +7,9 @@ from typing import Any
 
 import pytest
 
-from agent_hub.config import (
-    DEFAULT_REDIS,
-    OLDER_NAMES,
-    REDIS_URL,
-    Settings,
-    SettingsError,
-    load,
-    secret_fields,
-)
+from agent_hub.config import DEFAULT_REDIS, Settings, SettingsError, load, secret_fields
 
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory and an environment that says nothing about the hub."""
-    for name in os.environ:
-        if name.upper().startswith("AGENT_HUB_") or name in (*OLDER_NAMES, REDIS_URL):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def refusal(**flags: Any) -> str:

@@ -23,17 +23,6 @@ from tests.server import running_hub
 TOKEN = re.compile(r"ah_[a-z2-7]{16}_[a-z2-7]{52}\n")
 
 
-@pytest.fixture
-def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name in os.environ:
-        if name.startswith("AGENT_HUB_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    backend = f"sqlite:///{tmp_path / 'hub.db'}"
-    monkeypatch.setenv("AGENT_HUB_BACKEND", backend)
-    return backend
-
-
 def create(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """A new token; all of stdout."""
     assert cli.main(["token", "create", *arguments]) == 0
@@ -63,12 +52,12 @@ def run(*arguments: str) -> int:
         return int(str(ended.code))
 
 
-@pytest.mark.usefixtures("backend")
+@pytest.mark.usefixtures("on_disk")
 def test_standard_output_is_the_token_alone(capsys: pytest.CaptureFixture[str]) -> None:
     create(capsys, "--agent", "beta")
 
 
-@pytest.mark.usefixtures("backend")
+@pytest.mark.usefixtures("on_disk")
 def test_a_token_is_what_its_flags_say(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     plain = asyncio.run(prove(tmp_path, create(capsys, "--agent", "beta")))
     assert (plain.agents, plain.scopes) == (frozenset({"beta"}), ORDINARY)
@@ -83,7 +72,7 @@ def test_a_token_is_what_its_flags_say(capsys: pytest.CaptureFixture[str], tmp_p
     assert caller.expires_at - SystemClock().time() == pytest.approx(90 * 86_400, abs=60)
 
 
-@pytest.mark.usefixtures("backend")
+@pytest.mark.usefixtures("on_disk")
 def test_the_list_shows_tokens_without_their_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     beta = create(capsys, "--agent", "beta")
     ops = create(capsys, "--name", "ops", "--scope", "admin", "--expires", "1s")
@@ -98,7 +87,7 @@ def test_the_list_shows_tokens_without_their_secrets(capsys: pytest.CaptureFixtu
     assert " none " in second
 
 
-@pytest.mark.usefixtures("backend")
+@pytest.mark.usefixtures("on_disk")
 def test_a_revoked_token_is_gone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     text = create(capsys, "--agent", "beta")
     assert cli.main(["token", "revoke", text.rpartition("_")[0]]) == 0
@@ -125,7 +114,7 @@ def test_a_revoked_token_is_gone(capsys: pytest.CaptureFixture[str], tmp_path: P
         (["secret"], "ACTION"),
     ],
 )
-@pytest.mark.usefixtures("backend")
+@pytest.mark.usefixtures("on_disk")
 def test_a_wrong_argument_ends_with_one_line_that_names_it(
     arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,7 +125,7 @@ def test_a_wrong_argument_ends_with_one_line_that_names_it(
     assert len(shown.err.splitlines()) == 1
 
 
-@pytest.mark.usefixtures("backend")
+@pytest.mark.usefixtures("on_disk")
 def test_a_store_that_cannot_be_used_is_told_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,7 +147,7 @@ BESIDE_A_HUB_WITH_FLAGS = [
 @pytest.mark.parametrize(
     "command", [["token", "list"], ["session", "list"], ["key", "rotate"], ["login-code"]]
 )
-@pytest.mark.usefixtures("backend")
+@pytest.mark.usefixtures("on_disk")
 def test_a_command_that_does_not_listen_may_see_half_of_what_a_hub_needs(
     command: list[str], variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +158,7 @@ def test_a_command_that_does_not_listen_may_see_half_of_what_a_hub_needs(
     assert run(*command) == 0
 
 
-@pytest.mark.usefixtures("backend")
+@pytest.mark.usefixtures("on_disk")
 def test_a_wrong_variable_stops_such_a_command_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +167,7 @@ def test_a_wrong_variable_stops_such_a_command_too(
     assert "AGENT_HUB_BACKND" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("backend")
+@pytest.mark.usefixtures("on_disk")
 async def test_a_running_hub_heeds_what_the_command_line_does() -> None:
     """The hub has its own file locked; this is not that one."""
 

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
 import pytest
 
 from agent_hub import cli
-from agent_hub.config import OLDER_NAMES, REDIS_URL, Settings, SettingsError, load, secret_fields
+from agent_hub.config import REDIS_URL, Settings, SettingsError, load, secret_fields
 from agent_hub.settings_shown import HIDDEN, as_markdown, masked, shown
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "settings.md"
 SECRET = "hunter2"
 URL = f"redis://hub:{SECRET}@redis.example:6379/0"
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory and an environment that says nothing about the hub."""
-    for name in os.environ:
-        if name.upper().startswith("AGENT_HUB_") or name in (*OLDER_NAMES, REDIS_URL):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def sources(**flags: str) -> dict[str, str]:

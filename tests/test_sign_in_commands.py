@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,18 +21,7 @@ CODE = re.compile(r"([A-Z2-9]{4}-){2}[A-Z2-9]{4}\n")
 
 
 @pytest.fixture
-def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name in os.environ:
-        if name.startswith("AGENT_HUB_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    backend = f"sqlite:///{tmp_path / 'hub.db'}"
-    monkeypatch.setenv("AGENT_HUB_BACKEND", backend)
-    return backend
-
-
-@pytest.fixture
-async def client(backend: str, tmp_path: Path) -> AsyncIterator[HandClient]:
+async def client(on_disk: None, tmp_path: Path) -> AsyncIterator[HandClient]:
     """A client of a hub with the same files as the command line."""
     clock = SystemClock()
     store = SqliteStore(tmp_path / "hub.credentials.db", clock.time)
@@ -94,22 +82,23 @@ async def test_after_a_rotation_everything_goes_on(client: HandClient) -> None:
         assert (await found.json())["keys"]
 
 
-async def test_a_code_for_what_is_no_agent_is_not_made(
-    backend: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("on_disk")
+async def test_a_code_for_what_is_no_agent_is_not_made(capsys: pytest.CaptureFixture[str]) -> None:
     assert await command("login-code", "--agent", "a b") == 2
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "--agent" in shown.err
 
 
-def test_nobody_becomes_an_administrator_by_a_code(backend: str) -> None:
+@pytest.mark.usefixtures("on_disk")
+def test_nobody_becomes_an_administrator_by_a_code() -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["login-code", "--scope", "admin"])
     assert ended.value.code == 2
 
 
-def test_what_to_end_must_be_said(backend: str) -> None:
+@pytest.mark.usefixtures("on_disk")
+def test_what_to_end_must_be_said() -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["session", "end"])
     assert ended.value.code == 2

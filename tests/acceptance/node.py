@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
@@ -16,6 +15,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from tests.acceptance.process import ROOT
 from tests.ports import free_port
+from tests.surroundings import surroundings
 
 PATIENCE = 60.0
 POLL_SECONDS = 0.01
@@ -50,13 +50,12 @@ class Node:
     async def start(self) -> None:
         """Until it is ready; `starts` gets the seconds that this took."""
         began = monotonic()
-        settings = {k: v for k, v in os.environ.items() if not k.upper().startswith("AGENT_HUB_")}
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, str(ROOT / "server.py"), *self._flags),
                 stderr=log,
                 stdout=DEVNULL,
-                env=settings,
+                env=surroundings(),
             )
         async with asyncio.timeout(PATIENCE), ClientSession(self.url) as session:
             while await ready(session) != 200:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any
 from aiohttp import ClientSession, ClientTimeout
 
 from tests import canary
+from tests.surroundings import surroundings
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 20.0
@@ -72,7 +72,7 @@ async def hub_process(
         stderr=PIPE,
         stdout=DEVNULL,
         cwd=folder,
-        env=surroundings({"AGENT_HUB_BACKEND": "memory", **(variables or {})}),
+        env=surroundings(**{"AGENT_HUB_BACKEND": "memory", **(variables or {})}),
     )
     assert process.stderr is not None
     log = Log(process.stderr)
@@ -88,9 +88,3 @@ async def hub_process(
         await process.wait()
         await following
         assert not log.leaks
-
-
-def surroundings(variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what it says to the hub, and with this instead."""
-    kept = {k: v for k, v in os.environ.items() if not k.upper().startswith("AGENT_HUB_")}
-    return {**kept, **variables}

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.process import ROOT, hub_process, surroundings
+from tests.acceptance.process import ROOT, hub_process
+from tests.surroundings import surroundings
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
@@ -71,7 +72,7 @@ def start(*flags: str, **variables: str) -> tuple[int, list[str]]:
     command = [sys.executable, str(ROOT / "server.py"), "--backend", "memory", *flags]
     ended = subprocess.run(
         command,
-        env=surroundings(variables),
+        env=surroundings(**variables),
         capture_output=True,
         text=True,
         timeout=30,

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Iterable
 from typing import Any, TypeVar
 
 from agent_hub.core.agent import Agent
+from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.hub import Hub
 from agent_hub.core.message import ALL, Delivery, Draft
 from agent_hub.core.metrics import Metrics
@@ -99,6 +100,11 @@ class Counted(Metrics):
 
     def woken(self, source: str) -> None:
         self.counts[f"woken {source}"] += 1
+
+
+async def away(*_: object, **__: object) -> None:
+    """In the place of a call of a store: nobody is there."""
+    raise BackendUnavailable("away")
 
 
 class Deaf:

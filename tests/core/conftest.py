@@ -12,7 +12,7 @@ from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.core.rate_limit import Buckets, TokenBuckets
 from tests.clock import ManualClock
-from tests.core.calls import Counted
+from tests.core.calls import Counted, Deaf
 
 OpenHub = Callable[..., Awaitable[Hub]]
 
@@ -45,3 +45,13 @@ async def open_hub(
     yield open_with
     for hub in hubs:
         await hub.stop()
+
+
+@pytest.fixture
+async def deaf_hub(
+    backend: QueueBackend, open_hub: OpenHub, monkeypatch: pytest.MonkeyPatch
+) -> Hub:
+    """A hub that no hint of its store reaches: it looks every 5 s."""
+    monkeypatch.setattr(backend, "poll_seconds", 5.0, raising=False)
+    monkeypatch.setattr(backend, "watch", lambda *_, **__: Deaf())
+    return await open_hub()

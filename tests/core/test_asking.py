@@ -20,7 +20,7 @@ from tests.clock import ManualClock, settle
 from tests.core.calls import (
     ANYONE,
     Counted,
-    Deaf,
+    away,
     cancel,
     draft,
     receive,
@@ -194,9 +194,6 @@ async def test_what_cannot_be_waited_for_is_refused(
 async def test_a_question_that_is_refused_leaves_no_wait(
     hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(_: object) -> None:
-        raise BackendUnavailable("away")
-
     with monkeypatch.context() as broken:
         broken.setattr(backend, "send", away)
         with pytest.raises(BackendUnavailable):
@@ -297,9 +294,6 @@ async def test_a_reply_in_the_moment_of_hanging_up_is_not_lost(hub: Hub) -> None
 async def test_a_store_that_is_away_at_the_end_holds_no_place(
     hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
 ) -> None:
-    async def away(*_: object, **__: object) -> None:
-        raise BackendUnavailable("away")
-
     call = await asking(hub)
     question_id = await asked_of(hub)
     with monkeypatch.context() as broken:
@@ -328,9 +322,6 @@ async def test_with_all_waits_taken_a_question_can_still_be_asked_again(hub: Hub
 async def test_a_store_that_is_away_meanwhile_does_not_end_the_wait(
     hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
 ) -> None:
-    async def away(*_: object) -> None:
-        raise BackendUnavailable("away")
-
     with monkeypatch.context() as broken:
         broken.setattr(backend, "wait", away)
         answered, pending = await asking(hub), await asking(hub, "and now?", timeout=10)
@@ -341,24 +332,15 @@ async def test_a_store_that_is_away_meanwhile_does_not_end_the_wait(
 
 
 async def test_a_reply_whose_hint_was_lost_is_found_by_looking(
-    backend: QueueBackend,
-    clock: ManualClock,
-    metrics: Counted,
-    monkeypatch: pytest.MonkeyPatch,
+    deaf_hub: Hub, clock: ManualClock, metrics: Counted
 ) -> None:
-    monkeypatch.setattr(backend, "poll_seconds", 5.0, raising=False)
-    monkeypatch.setattr(backend, "watch", lambda *_, **__: Deaf())
-    await backend.open()
-    hub = Hub(backend, clock, metrics=metrics)
-    await hub.start()
-    task = await asking(hub)
-    await reply(hub, await asked_of(hub))
+    task = await asking(deaf_hub)
+    await reply(deaf_hub, await asked_of(deaf_hub))
     await settle()
     assert not task.done()
     await clock.advance(6)
     assert words(await task) == "yes"
     assert metrics.counts["woken poll"] == 1
-    await hub.stop()
 
 
 async def test_of_a_reply_that_came_by_its_hint_that_is_counted(

@@ -16,7 +16,7 @@ from agent_hub.core.queue_backend import RENEW_SECONDS, QueueBackend, State, Wai
 from agent_hub.core.subscription import BATCH_BYTES, Subscription
 from tests.backends.factories import after_its_end
 from tests.clock import ManualClock, settle
-from tests.core.calls import ANYONE, Counted, Deaf, cancel, draft, receive, send, soon, texts
+from tests.core.calls import ANYONE, Counted, away, cancel, draft, receive, send, soon, texts
 from tests.core.conftest import OpenHub
 
 
@@ -103,9 +103,6 @@ async def test_nobody_opens_the_stream_of_another(hub: Hub) -> None:
 async def test_a_stream_that_could_not_be_opened_takes_no_place(
     hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: object) -> None:
-        raise BackendUnavailable("away")
-
     with monkeypatch.context() as broken:
         broken.setattr(backend, "look", away)
         with pytest.raises(BackendUnavailable):
@@ -424,29 +421,20 @@ async def test_credit_that_was_given_back_by_another_process_is_found_when_the_s
 
 
 async def test_a_reader_whose_hint_was_lost_finds_its_mail_by_looking(
-    backend: QueueBackend,
-    clock: ManualClock,
-    metrics: Counted,
-    monkeypatch: pytest.MonkeyPatch,
+    deaf_hub: Hub, clock: ManualClock, metrics: Counted
 ) -> None:
-    monkeypatch.setattr(backend, "poll_seconds", 5.0, raising=False)
-    monkeypatch.setattr(backend, "watch", lambda *_, **__: Deaf())
-    await backend.open()
-    hub = Hub(backend, clock, metrics=metrics)
-    await hub.start()
-    stream = await open_stream(hub)
+    stream = await open_stream(deaf_hub)
     batch = await soon(stream.batch())
-    taking = await soon(receive(hub, "gamma", wait=50))
+    taking = await soon(receive(deaf_hub, "gamma", wait=50))
     await clock.advance(20)
     assert not batch.done()
-    await send(hub, "a")
-    await send(hub, "b", to="gamma")
+    await send(deaf_hub, "a")
+    await send(deaf_hub, "b", to="gamma")
     await clock.advance(6)
     assert texts(batch.result()) == ["a"]
     assert texts(taking.result().deliveries) == ["b"]
     assert metrics.counts["woken poll"] == 2
     assert metrics.counts["woken hint"] == 0
-    await hub.stop()
 
 
 async def test_a_stream_ends_when_the_store_began_its_inbox_anew(
@@ -641,10 +629,6 @@ async def test_an_answer_uses_credit(hub: Hub) -> None:
 
 
 # --- a store that is away -----------------------------------------------------------------
-
-
-async def away(*_: object, **__: object) -> None:
-    raise BackendUnavailable("away")
 
 
 async def test_what_was_leased_by_a_call_without_an_answer_is_leased_by_the_next(

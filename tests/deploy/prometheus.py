@@ -14,7 +14,7 @@ import yaml
 from aiohttp import ClientSession, ClientTimeout
 
 from tests.deploy import files
-from tests.mcp.registries import free_port
+from tests.ports import free_port
 
 PATIENCE = 60.0
 BETWEEN_LOOKS = 0.05

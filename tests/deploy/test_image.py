@@ -19,7 +19,7 @@ import pytest
 from tests.certificates import certificate
 from tests.deploy import files
 from tests.deploy.image import Image, built_image
-from tests.mcp.registries import free_port
+from tests.ports import free_port
 from tests.redis_server import redis_server
 
 pytestmark = pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A served hub whose time stands still, and IDEs of both eras."""
+"""IDEs of both eras, at a served hub whose time stands still."""
 
 from __future__ import annotations
 
@@ -6,21 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.clock import ManualClock
 from tests.mcp.door import ERAS, Ide, ide
-from tests.server import RunningHub, running_hub
-from tests.web.caller import Caller
-
-
-@pytest.fixture
-async def served(clock: ManualClock) -> AsyncIterator[RunningHub]:
-    async with running_hub(clock=clock) as served:
-        yield served
-
-
-@pytest.fixture
-def rest(served: RunningHub) -> Caller:
-    return Caller(served.session)
+from tests.server import RunningHub
 
 
 @pytest.fixture(params=ERAS)

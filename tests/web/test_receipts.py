@@ -7,60 +7,30 @@ looking, and with aiohttp cancelling the handler midway through whatever it does
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, web
 
-from agent_hub.app import create_app, make_runner
-from agent_hub.config import Settings
-from agent_hub.web.attendance import TICK_SECONDS, WRITE_SECONDS
+from agent_hub.web.attendance import WRITE_SECONDS
 from tests.clock import ManualClock
-from tests.server import RunningHub
+from tests.server import RunningHub, running_hub
 from tests.web.caller import MESSAGES, RECEIVE, Caller
-from tests.web.raw import RawConnection, connected
-from tests.web.waiting import until
+from tests.web.raw import SMALL, RawConnection, connected
+from tests.web.waiting import gone, until
 
-SMALL = 4096
 LARGE = "x" * 200_000
 
 
 @pytest.fixture(params=[False, True], ids=["looking", "cancelling"])
 async def served(request: pytest.FixtureRequest, clock: ManualClock) -> AsyncIterator[RunningHub]:
     """A hub whose sockets hold little, so that a large answer cannot be written unread."""
-    app = create_app(Settings(rate_limit=0, port=0), clock=clock)
-    runner = make_runner(app)
-    runner._kwargs["handler_cancellation"] = request.param
-    await runner.setup()
-    listening = socket.create_server(("127.0.0.1", 0))
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
-    try:
-        await web.SockSite(runner, listening).start()
-        port = listening.getsockname()[1]
-        async with ClientSession(f"http://127.0.0.1:{port}") as session:
-            yield RunningHub(app, port, session)
-    finally:
-        await runner.cleanup()
+    async with running_hub(clock=clock, holding=SMALL, cancelling=request.param) as served:
+        yield served
 
 
 async def say(connection: RawConnection, path: str, **body: Any) -> None:
     await connection.request("POST", path, json.dumps(body).encode())
-
-
-async def gone(clock: ManualClock, pending: int) -> None:
-    """Until the hub has seen that the client is gone, and let go of its timers."""
-
-    async def let_go() -> bool:
-        await clock.advance(TICK_SECONDS)
-        return clock.pending <= pending
-
-    await until(let_go)
-
-
-async def states(rest: Caller, agent_id: str) -> list[str]:
-    return [message["state"] for message in (await rest.look(agent_id))["messages"]]
 
 
 async def test_a_reader_that_goes_while_it_waits_leaves_its_mail_to_the_next(
@@ -87,7 +57,7 @@ async def test_mail_that_comes_before_the_hub_knows_that_its_reader_went_is_read
         connection.cut()
         sent = await rest.send("beta", "alpha")
         await gone(clock, pending)
-    assert await states(rest, "alpha") == ["ready"]
+    assert await rest.states("alpha") == ["ready"]
     [message] = (await rest.receive("alpha"))["messages"]
     assert message["id"] == sent["message_id"]
 
@@ -102,10 +72,10 @@ async def test_a_reader_that_goes_before_its_answer_is_written_loses_nothing(
     async with connected(served, holding=SMALL) as connection:
         await say(connection, RECEIVE, agent_id="alpha", ack=ack)
         await until(lambda: clock.pending > pending)
-        assert await states(rest, "alpha") == ["leased"] * 4
+        assert await rest.states("alpha") == ["leased"] * 4
         connection.cut()
         await gone(clock, pending)
-    assert await states(rest, "alpha") == ["ready"] * 4
+    assert await rest.states("alpha") == ["ready"] * 4
     assert [m["attempt"] for m in (await rest.receive("alpha"))["messages"]] == [2] * 4
 
 
@@ -119,7 +89,7 @@ async def test_a_reader_that_does_not_read_is_given_up_and_loses_nothing(
         await say(connection, RECEIVE, agent_id="alpha")
         await until(lambda: clock.pending > pending)
         await clock.advance(WRITE_SECONDS)
-        assert await states(rest, "alpha") == ["ready"] * 4
+        assert await rest.states("alpha") == ["ready"] * 4
 
 
 async def test_giving_back_is_not_the_messages_fault_however_often(
@@ -131,7 +101,7 @@ async def test_giving_back_is_not_the_messages_fault_however_often(
         async with connected(served, holding=SMALL) as connection:
             await say(connection, RECEIVE, agent_id="alpha")
             await until(lambda: clock.pending > pending)
-            assert await states(rest, "alpha") == ["leased"]
+            assert await rest.states("alpha") == ["leased"]
             connection.cut()
             await gone(clock, pending)
     assert await rest.standing("beta", sent["message_id"]) == {"alpha": "ready"}
@@ -179,11 +149,11 @@ async def test_a_reply_that_could_not_be_written_is_mail_again(
         await say(connection, MESSAGES, **question, wait=300)
         await until(lambda: served.hub.open_waits == 1)
         await rest.send("alpha", "beta", LARGE)
-        assert await states(rest, "beta") == ["leased"]
+        assert await rest.states("beta") == ["leased"]
         connection.cut()
         await gone(clock, pending)
     assert served.hub.open_waits == 0
-    assert await states(rest, "beta") == ["ready"]
+    assert await rest.states("beta") == ["ready"]
     [reply] = (await rest.receive("beta"))["messages"]
     assert reply["text"] == LARGE
 

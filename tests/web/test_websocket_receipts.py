@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from agent_hub.core.bounds import HEARTBEAT_SECONDS
-from agent_hub.core.errors import BackendUnavailable
 from agent_hub.queue_backends.memory import MemoryBackend
 from tests.clock import ManualClock
+from tests.core.calls import away
 from tests.server import RunningHub, running_hub
 from tests.web.peer import Peer, connected, look, metric, post, state, until
 
@@ -64,9 +64,6 @@ async def test_a_receipt_given_twice_counts_once() -> None:
 async def test_a_receipt_that_the_store_was_away_for_is_asked_for_again(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: object, **__: object) -> None:
-        raise BackendUnavailable("away")
-
     backend = MemoryBackend(clock)
     async with (
         running_hub(clock=clock, backend=backend) as hub,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from agent_hub.web.attendance import TICK_SECONDS
+from tests.clock import ManualClock
+
 PATIENCE = 10.0
 """Real seconds until a test that waits in vain fails."""
 
@@ -17,3 +20,13 @@ async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
             if holds if isinstance(holds, bool) else await holds:
                 return
             await asyncio.sleep(0)
+
+
+async def gone(clock: ManualClock, pending: int) -> None:
+    """Until the hub has seen that a client is gone, and let go of its timers but for so many."""
+
+    async def let_go() -> bool:
+        await clock.advance(TICK_SECONDS)
+        return clock.pending <= pending
+
+    await until(let_go)

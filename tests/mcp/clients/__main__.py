@@ -12,15 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.mcp.registries import (
-    CACHE,
-    HUB,
-    fetch_modules,
-    fetch_node,
-    fetch_python,
-    free_port,
-    serving,
-)
+from tests.mcp.registries import CACHE, HUB, fetch_modules, fetch_node, fetch_python, serving
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 # The older ones do not say so, but they need the pydantic of their time.

@@ -16,7 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.mcp.conformance import authorization
-from tests.mcp.registries import CACHE, HUB, fetch_modules, fetch_node, free_port, serving
+from tests.mcp.registries import CACHE, HUB, fetch_modules, fetch_node, serving
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 SUITE = "@modelcontextprotocol/conformance@0.2.0-alpha.12"

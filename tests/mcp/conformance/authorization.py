@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory
 
 from aiohttp import ClientSession
 
-from tests.mcp.registries import HUB, ROOT, free_port, serving
+from tests.mcp.registries import HUB, ROOT, serving
 from tests.oauth.person import Person
+from tests.ports import free_port
 
 SCENARIOS = ("authorization-server-metadata-endpoint", "authorization-code-grant")
 LINK = re.compile(r"^https?://\S+/authorize\?\S+$")
