@@ -204,10 +204,11 @@ class Provider(OAuthAuthorizationServerProvider[Code, Renewal, Presented]):
             session.id.encode(),
             expires_at=self._clock.time() + CODE_SECONDS,
         )
+        # Before it is known who has it: of two at once the later one must find a session to end.
+        await self._sessions.create(session)
         if not await self._store.delete(Kind.CODE, digest):
             await self._sessions.end(session.id)
             raise TokenError("invalid_grant", "authorization code does not exist")
-        await self._sessions.create(session)
         return await self._access.give(session, authorization_code.base, session.scopes)
 
     # --- refresh tokens -------------------------------------------------------------------
