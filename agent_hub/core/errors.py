@@ -165,7 +165,7 @@ class TooManyWaits(HubError):
 
 class TooManyInboxes(HubError):
     code = "too_many_inboxes"
-    title = "Too many inboxes of unregistered agents"
+    title = "Too many inboxes"
     retryable = True
 
 

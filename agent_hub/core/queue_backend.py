@@ -52,6 +52,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     waits_per_agent: int = 8
     answers_per_agent: int = 1_000
     registration_seconds: float = 24 * 3_600.0
+    agents: int = 20_000
+    agents_per_owner: int = 10_000
     drop_oldest: bool = False
 
 
@@ -467,7 +469,8 @@ class QueueBackend(ABC):
         """Register, or replace a registration (its `registered_at` stays). True when new.
 
         The store sets `last_seen` and `registered_at`. Raises AgentTaken when another owner
-        registered it; without an owner given, the one there is stays.
+        registered it; without an owner given, the one there is stays. Raises TooManyInboxes for
+        a new agent when `Limits.agents` are registered, or `Limits.agents_per_owner` of its owner.
         """
 
     @abstractmethod

@@ -56,7 +56,10 @@ class Registry:
         self._streams = streams
 
     async def register(self, caller: Principal, agent: Agent) -> Registered:
-        """Make an agent known, or replace what is known of it. Raises AgentTaken."""
+        """Make an agent known, or replace what is known of it.
+
+        Raises AgentTaken, TooManyInboxes.
+        """
         caller.must_have(Scope.REGISTER)
         check_agent_id(agent.agent_id, "/agent_id")
         caller.must_act_as(agent.agent_id)

@@ -28,6 +28,7 @@ from agent_hub.core.queue_backend import (
     Watch,
 )
 from agent_hub.queue_backends import facts
+from agent_hub.queue_backends.agents import Agents
 from agent_hub.queue_backends.changes import (
     Accepting,
     Deregistering,
@@ -79,7 +80,7 @@ class MemoryBackend(QueueBackend):
         self._inboxes: dict[str, Inbox] = {}
         self._unregistered: set[str] = set()  # the inboxes without a registered agent
         self._empty_since: dict[str, float] = {}
-        self._agents: dict[str, Agent] = {}
+        self._agents = Agents()
         self._registering: dict[str, list[Agent]] = {}  # those that are being written
         self._sent: dict[str, Inbox | dict[str, Inbox]] = {}  # message id -> where it went
         self._claims = Claims(self._limits)
@@ -497,6 +498,9 @@ class MemoryBackend(QueueBackend):
     async def put_agent(self, agent: Agent) -> bool:
         now = self._clock.time()
         known = self._agents.get(agent.agent_id)
+        if known is None and agent.agent_id not in self._registering:
+            coming = [some[0] for some in self._registering.values()]
+            self._agents.check_room(agent.owner, coming, self._limits)
         registered_at = now if known is None else known.registered_at
         agent = replace(agent, last_seen=now, registered_at=registered_at)
         registering = Registering(agent, known, self._registering, self._register)
@@ -504,7 +508,7 @@ class MemoryBackend(QueueBackend):
 
     def _register(self, agent: Agent) -> bool:
         is_new = agent.agent_id not in self._agents
-        self._agents[agent.agent_id] = agent
+        self._agents.put(agent)
         self._unregistered.discard(agent.agent_id)
         return is_new
 
@@ -513,7 +517,7 @@ class MemoryBackend(QueueBackend):
         if agent is None:
             return None
         agent = replace(agent, last_seen=self._clock.time(), status=status or agent.status)
-        self._agents[agent_id] = agent
+        self._agents.put(agent)
         self._journal.note(facts.Registered(agent))
         return agent
 
@@ -523,7 +527,7 @@ class MemoryBackend(QueueBackend):
         return await self._journal.write(Deregistering(agent_id, self._deregister))
 
     def _deregister(self, agent_id: str) -> bool:
-        if self._agents.pop(agent_id, None) is None:
+        if not self._agents.remove(agent_id):
             return False
         if agent_id in self._inboxes:
             self._unregistered.add(agent_id)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from agent_hub.core.message import ALL
 from agent_hub.core.queue_backend import Receipt, State
 from agent_hub.queue_backends import facts
+from agent_hub.queue_backends.agents import Agents
 from agent_hub.queue_backends.claims import Claim
 from agent_hub.queue_backends.compaction import Piece
 from agent_hub.queue_backends.inbox import Inbox
@@ -160,10 +161,10 @@ class RememberingBackend(MemoryBackend):
             )
 
     def _recall_registered(self, registered: facts.Registered) -> None:
-        self._agents[registered.agent.agent_id] = registered.agent
+        self._agents.put(registered.agent)
 
     def _recall_deregistered(self, deregistered: facts.Deregistered) -> None:
-        self._agents.pop(deregistered.agent_id, None)
+        self._agents.remove(deregistered.agent_id)
 
     def _recall_sender(self, whole: facts.WholeSender) -> None:
         self._claims.restore(
@@ -184,7 +185,9 @@ class RememberingBackend(MemoryBackend):
         return Claim(key.fingerprint, key.message_id, receipt, key.forget_at)
 
     def _recall_rest(self, rest: facts.WholeRest) -> None:
-        self._agents = {agent.agent_id: agent for agent in rest.agents}
+        self._agents = Agents()
+        for agent in rest.agents:
+            self._agents.put(agent)
         self._endings = {(ended.message_id, ended.recipient): ended for ended in rest.endings}
         self._told = set(rest.told)
         self._questions = {

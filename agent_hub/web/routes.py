@@ -44,7 +44,7 @@ def api_routes(rest: Rest) -> list[Route]:
             summary="Register an agent, or replace its registration",
             body=agents.RegisterBody,
             answers={201: agents.RegisterAnswer, 200: agents.RegisterAnswer},
-            refusals=(AgentTaken, RateLimited, Draining, BackendUnavailable),
+            refusals=(AgentTaken, RateLimited, TooManyInboxes, Draining, BackendUnavailable),
         ),
         Route(
             method="GET",

@@ -15,6 +15,7 @@ from agent_hub.core.errors import (
     HubError,
     Invalid,
     RateLimited,
+    TooManyInboxes,
     Unauthenticated,
 )
 from agent_hub.core.hub import Hub
@@ -38,6 +39,7 @@ CLOSE_SECONDS = 2.0
 
 CLOSED_FOR: dict[type[HubError], CloseCode] = {
     RateLimited: CloseCode.RATE,
+    TooManyInboxes: CloseCode.RATE,
     Draining: CloseCode.GOING_AWAY,
     BackendUnavailable: CloseCode.INTERNAL,
     Invalid: CloseCode.BAD_FRAME,

@@ -13,8 +13,11 @@ import pytest
 from aiohttp import WSServerHandshakeError
 
 from agent_hub.auth.revocations import Revocations
+from agent_hub.core.agent import Agent
 from agent_hub.core.principal import ORDINARY, Scope
+from agent_hub.core.queue_backend import Limits
 from agent_hub.core.vigil import CHECK_SECONDS
+from agent_hub.queue_backends.memory import MemoryBackend
 from agent_hub.web.waiting_room import CREDENTIAL_SECONDS, PLACES_OF_AN_ADDRESS
 from tests.auth.guarded import Guarded, bearer, guarded_hub
 from tests.clock import ManualClock
@@ -117,6 +120,20 @@ async def test_who_leaves_before_it_shows_one_leaves_nothing_behind(guarded: Gua
             await peer.socket.close()
     async with socket(guarded) as peer:
         assert (await peer.ask(auth(await guarded.token())))["type"] == "hub.welcome"
+
+
+async def test_a_socket_whose_agent_finds_no_room_may_come_again(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    backend = MemoryBackend(clock, Limits(agents=1))
+    async with guarded_hub(tmp_path, clock, backend=backend) as guarded:
+        await backend.put_agent(Agent(agent_id="somebody"))
+        async with socket(guarded) as peer:
+            await peer.say(auth(await guarded.token()))
+            assert await refusal(peer) == ("too_many_inboxes", 4013)
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await guarded.hub.session.ws_connect("/ws/beta", headers=bearer(await guarded.token()))
+        assert refused.value.status == 429
 
 
 async def test_nothing_is_sent_or_registered_before_the_credential_is_good(

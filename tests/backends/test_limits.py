@@ -326,6 +326,75 @@ async def test_use_in_between_lets_the_ten_minutes_begin_again(
         assert again.epoch == first.epoch
 
 
+async def register(backend: QueueBackend, *agent_ids: str, owner: str | None = None) -> None:
+    for agent_id in agent_ids:
+        await backend.put_agent(Agent(agent_id=agent_id, owner=owner))
+
+
+async def test_a_hub_takes_so_many_agents_and_no_more(
+    open_backend: OpenBackend, clock: ManualClock
+) -> None:
+    backend = await open_backend(Limits(agents=2))
+    await register(backend, "a", "b")
+    with pytest.raises(TooManyInboxes) as refused:
+        await register(backend, "c")
+    assert refused.value.retry_after
+    assert await backend.agent("c") is None
+    await register(backend, "a", "b")  # who is known is never refused
+    await register(backend, "a", owner="one")
+    await backend.remove_agent("b")
+    await register(backend, "c")
+    await clock.advance(24 * 3_600)
+    await backend.sweep()
+    await register(backend, "d", "e")
+    with pytest.raises(TooManyInboxes):
+        await register(backend, "f", owner="one")
+
+
+async def test_of_many_who_register_at_once_as_many_as_there_is_room_for_are_taken(
+    open_backend: OpenBackend,
+) -> None:
+    backend = await open_backend(Limits(agents=3, agents_per_owner=2))
+    coming = [Agent(agent_id=f"a{number}", owner="one") for number in range(4)]
+    coming += [Agent(agent_id=f"b{number}") for number in range(4)]
+    coming += [Agent(agent_id="a0", owner="one", name="again")]
+    outcomes = await asyncio.gather(*map(backend.put_agent, coming), return_exceptions=True)
+    taken = [
+        agent.agent_id
+        for agent, outcome in zip(coming, outcomes, strict=True)
+        if not isinstance(outcome, TooManyInboxes)
+    ]
+    assert taken == ["a0", "a1", "b0", "a0"]
+    assert outcomes[-1] is False
+    assert len(await backend.agents()) == 3
+
+
+async def test_one_owner_has_so_many_agents_and_leaves_room_for_others(
+    open_backend: OpenBackend, clock: ManualClock
+) -> None:
+    backend = await open_backend(Limits(agents=20, agents_per_owner=2))
+    await register(backend, "a", "b", owner="one")
+    with pytest.raises(TooManyInboxes):
+        await register(backend, "c", owner="one")
+    await register(backend, "a", "b", owner="one")
+    await register(backend, "a", "b")  # and stay the owner's
+    await backend.touch_agent("a")
+    await register(backend, "c", "d", owner="another")
+    await register(backend, "e", "f", "g")
+    await register(backend, "e", owner="one")  # known, so it is not refused
+    await backend.remove_agent("a")
+    with pytest.raises(TooManyInboxes):
+        await register(backend, "h", owner="one")
+    await backend.remove_agent("b")
+    await backend.remove_agent("b")
+    await register(backend, "h", owner="one")
+    await clock.advance(24 * 3_600)
+    await backend.sweep()
+    await register(backend, "i", "j", owner="one")
+    with pytest.raises(TooManyInboxes):
+        await register(backend, "k", owner="one")
+
+
 async def test_in_the_end_nothing_is_left(backend: QueueBackend, clock: ManualClock) -> None:
     await fill(backend, 20)
     await fill(backend, 20, to="gamma")

@@ -94,6 +94,10 @@ MUTANTS = [
     ("use_key", "ZPOPMIN", "ZPOPMAX"),
     ("notice", "box.notices >= LIMITS.notices_per_inbox", "box.notices > LIMITS.notices_per_inbox"),
     ("agents", "if visit_soon(id) then redis.call('SADD', KEY.nobodys, id) end", "visit_soon(id)"),
+    ("agents", "count_owned(agent[5], -1)", "count_owned(agent[5], 0)"),
+    ("put_agent", ">= LIMITS.agents then", "> LIMITS.agents then"),
+    ("put_agent", "owner ~= (known and known[5] or '')", "not known"),
+    ("put_agent", "owner ~= (known and known[5] or '')", "true"),
 ]  # fmt: skip
 """A part, a piece of it, and what stands there instead: a line dropped, a comparison turned."""
 

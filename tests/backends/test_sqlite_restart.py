@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from agent_hub.core.agent import Agent, Status
-from agent_hub.core.errors import IdempotencyMismatch, InboxFull, SenderShare
+from agent_hub.core.errors import IdempotencyMismatch, InboxFull, SenderShare, TooManyInboxes
 from agent_hub.core.message import ALL, Cursor, Delivery, new_message_id
 from agent_hub.core.queue_backend import Limits, Standing, State, WaitState
 from agent_hub.queue_backends.records import Sums
@@ -415,3 +415,18 @@ async def wander(path: Path, clock: ManualClock, seed: int, compact_at: int, ste
         before = await known(backend, sent)
     async with store(path, clock, LIMITS) as after:
         assert await known(after, sent) == before
+
+
+async def test_how_many_agents_an_owner_has_is_known_again(path: Path, clock: ManualClock) -> None:
+    limits = Limits(agents_per_owner=2)
+    async with store(path, clock, limits) as backend:
+        for agent_id in ("a", "b", "c"):
+            await backend.put_agent(Agent(agent_id=agent_id, owner="one"))
+            if agent_id == "a":
+                await backend.remove_agent("a")
+    async with store(path, clock, limits) as backend:
+        with pytest.raises(TooManyInboxes):
+            await backend.put_agent(Agent(agent_id="d", owner="one"))
+        assert not await backend.put_agent(Agent(agent_id="b", owner="one"))
+        await backend.remove_agent("b")
+        await backend.put_agent(Agent(agent_id="d", owner="one"))

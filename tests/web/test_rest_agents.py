@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from agent_hub.core.agent import GRACE_SECONDS
+from agent_hub.core.queue_backend import Limits
+from agent_hub.queue_backends.memory import MemoryBackend
 from tests.clock import ManualClock
+from tests.server import running_hub
 from tests.web.caller import AGENTS, MESSAGES, REGISTER, Caller
 
 AGENT_KEYS = {
@@ -44,6 +47,17 @@ async def test_a_registration_answers_with_where_to_listen_and_who_else_is_here(
             "registered_at": "2027-01-15T08:00:00.000Z",
         }
     ]
+
+
+async def test_one_agent_too_many_is_refused_and_told_when_to_come_back(clock: ManualClock) -> None:
+    backend = MemoryBackend(clock, Limits(agents=1))
+    async with running_hub(clock=clock, backend=backend) as served:
+        rest = Caller(served.session)
+        await rest.register("alpha")
+        refused = await rest.post(REGISTER, {"agent_id": "beta"}, status=429)
+        assert (refused["code"], refused["retryable"]) == ("too_many_inboxes", True)
+        assert int(rest.headers["Retry-After"]) > 0
+        await rest.register("alpha", status=200)
 
 
 async def test_a_known_agent_registers_again_and_is_replaced(

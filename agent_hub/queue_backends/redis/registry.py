@@ -8,8 +8,12 @@ from typing import Generic, TypeVar
 
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.errors import AgentTaken
+from agent_hub.queue_backends.agents import no_room
 from agent_hub.queue_backends.redis.codec import agent_of, numbered_agent, rest_of
 from agent_hub.queue_backends.redis.store import Store
+
+TAKEN, NO_ROOM, NO_SHARE = -1, -2, -3
+"""What the script answers instead of whether an agent is new."""
 
 T = TypeVar("T")
 
@@ -29,7 +33,9 @@ class Registry:
         answer = await self._store.hub_call(
             "put_agent", agent.agent_id, str(agent.status), agent.owner or "", rest_of(agent)
         )
-        if answer[0] < 0:
+        if answer[0] in (NO_ROOM, NO_SHARE):
+            raise no_room(self._store.limits, is_share=answer[0] == NO_SHARE)
+        if answer[0] == TAKEN:
             raise AgentTaken(f"{agent.agent_id!r} belongs to another principal")
         return bool(answer[0])
 

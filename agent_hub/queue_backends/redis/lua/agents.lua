@@ -21,7 +21,20 @@ local function visit_soon(id)
   end
 end
 
+-- How many agents each owner has. Those from before this was counted are not in it.
+local function owned_by(owner)
+  return tonumber(redis.call('HGET', KEY.owned, owner)) or 0
+end
+
+local function count_owned(owner, change)
+  if owner ~= '' and redis.call('HINCRBY', KEY.owned, owner, change) <= 0 then
+    redis.call('HDEL', KEY.owned, owner)
+  end
+end
+
 local function deregister(id)
+  local agent = read_agent(id)
+  if agent then count_owned(agent[5], -1) end
   redis.call('HDEL', KEY.agents, id)
   redis.call('ZREM', KEY.seen, id)
   if visit_soon(id) then redis.call('SADD', KEY.nobodys, id) end
