@@ -98,6 +98,7 @@ def authorization_server(
         public_url=settings.public_url or None,
         owner_of=_claimed(owner_of, Tokens(store, clock.time)),
         algorithm=settings.oauth_algorithm,
+        secret_key=settings.secret_key,
         client_documents=settings.oauth_client_documents,
         dynamic_registration=settings.oauth_dynamic_registration,
         outside=outside,

@@ -73,7 +73,10 @@ async def _end(flags: Flags, store: CredentialStore) -> int:
 
 
 async def _rotate(flags: Flags, store: CredentialStore) -> int:
-    keys = SigningKeys(store, SystemClock(), settings_of(flags).oauth_algorithm)
+    settings = settings_of(flags)
+    keys = SigningKeys(
+        store, SystemClock(), settings.oauth_algorithm, secret_key=settings.secret_key
+    )
     kid = await keys.rotate()
     return say(f"{kid} signs from now on, on every node within 30 s", 0)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import jwt
+import msgspec
 import pytest
 
 from agent_hub.auth.memory_store import MemoryStore
-from agent_hub.auth.oauth.signing_keys import OVERLAP_SECONDS, SigningKeys
+from agent_hub.auth.oauth.signing_keys import OVERLAP_SECONDS, SigningKey, SigningKeys
+from agent_hub.auth.sealed import is_sealed, new_key
 from agent_hub.auth.store import Kind
-from agent_hub.core.errors import Unauthenticated
+from agent_hub.core.errors import BackendUnavailable, Unauthenticated
 from tests.clock import ManualClock
 
 CLAIMS = {"sub": "somebody"}
@@ -116,3 +118,81 @@ async def test_a_rotation_keeps_the_algorithm(store: MemoryStore, clock: ManualC
     clock.pass_by(30)
     assert jwt.get_unverified_header(await keys.sign(CLAIMS, "x"))["alg"] == "EdDSA"
     assert len(await store.entries(Kind.SIGNING_KEY)) == 2
+
+
+# --- sealed -------------------------------------------------------------------------------
+
+KEY, ANOTHER_KEY = new_key(), new_key()
+ALGORITHMS = ("ES256", "HS256")
+"""One with a pair of keys, and the one with a secret alone."""
+
+
+async def sealing(
+    store: MemoryStore, clock: ManualClock, algorithm: str = "ES256", *, secret_key: str = KEY
+) -> SigningKeys:
+    keys = SigningKeys(store, clock, algorithm, secret_key=secret_key)
+    await keys.open()
+    return keys
+
+
+async def secrets_in(store: MemoryStore) -> list[str]:
+    entries = await store.entries(Kind.SIGNING_KEY)
+    return [msgspec.json.decode(entry.value, type=SigningKey).secret for entry in entries]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_with_a_secret_key_none_lies_open_in_the_store(
+    store: MemoryStore, clock: ManualClock, algorithm: str
+) -> None:
+    keys = await sealing(store, clock, algorithm)
+    token = await keys.sign(CLAIMS, "x")
+    await keys.rotate()
+    assert len(await secrets_in(store)) == 2
+    assert all(map(is_sealed, await secrets_in(store)))
+    again = await sealing(store, clock, algorithm)
+    assert await again.verify(token, "x") == CLAIMS
+    assert await keys.verify(await again.sign(CLAIMS, "x"), "x") == CLAIMS
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_keys_from_before_there_was_a_secret_key_are_sealed_and_go_on(
+    store: MemoryStore, clock: ManualClock, algorithm: str
+) -> None:
+    before = await node(store, clock, algorithm)
+    old = await before.sign(CLAIMS, "x")
+    await before.rotate()
+    new = await before.sign(CLAIMS, "x")
+    ends = [entry.expires_at for entry in await store.entries(Kind.SIGNING_KEY)]
+    keys = await sealing(store, clock, algorithm)
+    assert all(map(is_sealed, await secrets_in(store)))
+    assert [entry.expires_at for entry in await store.entries(Kind.SIGNING_KEY)] == ends
+    for token in (old, new):
+        assert await keys.verify(token, "x") == CLAIMS
+
+
+@pytest.mark.parametrize("secret_key", ["", ANOTHER_KEY, "no key"], ids=["none", "another", "bad"])
+async def test_a_hub_that_cannot_open_the_key_does_not_start_and_makes_no_open_one(
+    store: MemoryStore, clock: ManualClock, secret_key: str
+) -> None:
+    await sealing(store, clock)
+    with pytest.raises(BackendUnavailable) as refused:
+        await sealing(store, clock, secret_key=secret_key)
+    assert KEY not in refused.value.detail
+    with pytest.raises(BackendUnavailable):
+        await sealing(store, clock, "EdDSA", secret_key="")
+    with pytest.raises(BackendUnavailable):
+        await SigningKeys(store, clock).rotate()
+    assert all(map(is_sealed, await secrets_in(store)))
+
+
+async def test_after_its_secret_key_was_lost_a_rotation_begins_anew(
+    store: MemoryStore, clock: ManualClock
+) -> None:
+    lost = await (await sealing(store, clock)).sign(CLAIMS, "x")
+    clock.pass_by(1)
+    await SigningKeys(store, clock, secret_key=ANOTHER_KEY).rotate()
+    keys = await sealing(store, clock, secret_key=ANOTHER_KEY)
+    assert await keys.verify(await keys.sign(CLAIMS, "x"), "x") == CLAIMS
+    with pytest.raises(Unauthenticated):
+        await keys.verify(lost, "x")
+    assert len((await keys.public())["keys"]) == 1

@@ -83,6 +83,7 @@ class AuthorizationServer:
         public_url: str | None,
         owner_of: OwnerOf,
         algorithm: str = "ES256",
+        secret_key: str = "",
         client_documents: bool = True,
         dynamic_registration: bool = False,
         outside: OutsideProvider | None = None,
@@ -91,7 +92,7 @@ class AuthorizationServer:
     ) -> None:
         audit = audit or Audit()
         self._where = Where(public_url)
-        self._keys = SigningKeys(store, clock, algorithm)
+        self._keys = SigningKeys(store, clock, algorithm, secret_key=secret_key)
         self._registers = dynamic_registration
         self._has_outside = outside is not None
         sessions = Sessions(store, clock.time)

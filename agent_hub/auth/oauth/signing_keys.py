@@ -2,6 +2,9 @@
 
 All nodes sign with the newest key, and take what any kept key signed. Two nodes that start on an
 empty store at the same moment make two keys; both are kept, and no harm is done.
+
+With a secret key that lies elsewhere they are kept sealed: whoever reads the store alone cannot
+sign with them.
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from msgspec import Struct
+from msgspec.structs import replace
 
+from agent_hub.auth import sealed
 from agent_hub.auth.store import CredentialStore, Kind
 from agent_hub.core.clock import Clock
-from agent_hub.core.errors import Unauthenticated
+from agent_hub.core.errors import BackendUnavailable, Unauthenticated
 
 ALGORITHMS = ("ES256", "EdDSA", "RS256", "HS256")
 SHARED = "HS256"
@@ -39,10 +44,14 @@ RSA_BITS = 2048
 SHARED_BYTES = 32
 STEP_SECONDS = 0.001
 """The newest key is the one that signs, also if a clock stands or was set back."""
+NO_SECRET_KEY = "AGENT_HUB_SECRET_KEY must hold the key that seals them"
 
 
 class SigningKey(Struct, frozen=True):
-    """`secret` is a PEM, or for a shared key its hexadecimal digits. `made_at` is wall time."""
+    """`secret` is a PEM, or for a shared key its hexadecimal digits; either may be sealed.
+
+    `made_at` is wall time.
+    """
 
     kid: str
     algorithm: str
@@ -51,21 +60,38 @@ class SigningKey(Struct, frozen=True):
 
 
 class SigningKeys:
-    """Signs and verifies. `algorithm` is that of a key made from now on."""
+    """Signs and verifies. `algorithm` is that of a key made from now on.
 
-    def __init__(self, store: CredentialStore, clock: Clock, algorithm: str = "ES256") -> None:
+    `secret_key` seals what is kept, with what is there already from the next `open` on; empty for
+    none.
+    """
+
+    def __init__(
+        self,
+        store: CredentialStore,
+        clock: Clock,
+        algorithm: str = "ES256",
+        *,
+        secret_key: str = "",
+    ) -> None:
         self._store = store
         self._clock = clock
         self._algorithm = algorithm
+        self._secret_key = secret_key
         self._keys: list[SigningKey] = []
         self._loaded: dict[str, Any] = {}
         self._read_at = float("-inf")
 
     async def open(self) -> None:
-        """Have a key of the algorithm that is set; make it if there is none."""
+        """Have a key of the algorithm that is set; make it if there is none.
+
+        Raises BackendUnavailable, also when it was sealed with another secret key.
+        """
         await self._read()
         if not self._of_algorithm():
             await self._make(self._algorithm)
+        self._signing(self._of_algorithm()[-1])
+        await self._seal_all()
 
     def _of_algorithm(self) -> list[SigningKey]:
         return [key for key in self._keys if key.algorithm == self._algorithm]
@@ -88,7 +114,7 @@ class SigningKeys:
         key = SigningKey(
             kid=KID_PREFIX + secrets.token_hex(8),
             algorithm=algorithm,
-            secret=_new_secret(algorithm),
+            secret=self._sealed(_new_secret(algorithm)),
             made_at=max(self._clock.time(), newest + STEP_SECONDS),
         )
         await self._put(key, None)
@@ -122,7 +148,7 @@ class SigningKeys:
         key = self._of_algorithm()[-1]
         headers = {"typ": kind, "kid": key.kid}
         return jwt.encode(
-            dict(claims), self._private(key), algorithm=key.algorithm, headers=headers
+            dict(claims), self._signing(key), algorithm=key.algorithm, headers=headers
         )
 
     async def verify(self, token: str, kind: str) -> dict[str, Any]:
@@ -160,11 +186,23 @@ class SigningKeys:
     def _named(self, kid: str) -> SigningKey | None:
         return next((key for key in self._keys if key.kid == kid), None)
 
+    def _signing(self, key: SigningKey) -> Any:
+        try:
+            return self._private(key)
+        except sealed.NotOpened as error:
+            raise BackendUnavailable(
+                f"the key that signs tokens cannot be opened: {error}"
+            ) from None
+
     def _private(self, key: SigningKey) -> Any:
-        if key.algorithm == SHARED:
-            return bytes.fromhex(key.secret)
+        """Raises NotOpened for one that was sealed with another secret key."""
         if key.kid not in self._loaded:
-            self._loaded[key.kid] = load_pem_private_key(key.secret.encode(), None)
+            secret = self._opened(key.secret)
+            self._loaded[key.kid] = (
+                bytes.fromhex(secret)
+                if key.algorithm == SHARED
+                else load_pem_private_key(secret.encode(), None)
+            )
         return self._loaded[key.kid]
 
     def _public(self, key: SigningKey) -> Any:
@@ -174,12 +212,55 @@ class SigningKeys:
     async def public(self) -> dict[str, Any]:
         """The keys that verify, as a JWK set (RFC 7517). A shared one is not shown."""
         await self._refresh(FRESH_SECONDS)
-        return {"keys": [self._jwk(key) for key in self._keys if key.algorithm != SHARED]}
+        shown = (key for key in self._keys if key.algorithm != SHARED and self._can_open(key))
+        return {"keys": [self._jwk(key) for key in shown]}
 
     def _jwk(self, key: SigningKey) -> dict[str, Any]:
         to_jwk: Any = jwt.get_algorithm_by_name(key.algorithm).to_jwk
         shape = to_jwk(self._public(key), as_dict=True)
         return {**shape, "kid": key.kid, "alg": key.algorithm, "use": "sig"}
+
+    # --- sealing --------------------------------------------------------------------------
+
+    def _sealed(self, secret: str) -> str:
+        if not self._secret_key:
+            if any(sealed.is_sealed(key.secret) for key in self._keys):
+                raise BackendUnavailable(f"the keys that sign tokens are sealed; {NO_SECRET_KEY}")
+            return secret
+        try:
+            return sealed.seal(secret, self._secret_key)
+        except sealed.NotOpened as error:
+            raise BackendUnavailable(f"AGENT_HUB_SECRET_KEY: {error}") from None
+
+    def _opened(self, secret: str) -> str:
+        if not sealed.is_sealed(secret):
+            return secret
+        if not self._secret_key:
+            raise sealed.NotOpened(NO_SECRET_KEY)
+        return sealed.unseal(secret, self._secret_key)
+
+    def _can_open(self, key: SigningKey) -> bool:
+        try:
+            self._private(key)
+        except sealed.NotOpened:
+            return False
+        return True
+
+    async def _seal_all(self) -> None:
+        """Those from before there was a secret key."""
+        if not self._secret_key:
+            return
+        for entry in await self._store.entries(Kind.SIGNING_KEY):
+            key = msgspec.json.decode(entry.value, type=SigningKey)
+            if not sealed.is_sealed(key.secret):
+                whole = msgspec.json.encode(replace(key, secret=self._sealed(key.secret)))
+                await self._store.put(
+                    Kind.SIGNING_KEY,
+                    entry.key,
+                    whole,
+                    expires_at=entry.expires_at,
+                    only_known=True,
+                )
 
 
 SIGNATURE_ALONE: Any = {
