@@ -1,0 +1,141 @@
+"""What one setting may say, each as a type of its own."""
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+NO_METHOD = "none"
+METHODS = ("token", "jwt", "oauth")
+"""The ways to prove who calls."""
+ALGORITHMS = (
+    "RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA".split()  # noqa: SIM905
+)
+"""Signatures by a private key; one that is shared with the issuer would be a secret too many."""
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*,]+", re.IGNORECASE)
+
+
+def _split(value: object) -> object:
+    """One variable holds a comma-separated list, a repeated flag a list of such."""
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        return value
+    return tuple(item for part in parts for item in str(part).replace(",", " ").split())
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)
+]
+
+
+def _without_brackets(host: str) -> str:
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+Host = Annotated[str, Field(min_length=1), AfterValidator(_without_brackets)]
+
+
+def _exact_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    origins = tuple(origin.lower().removesuffix("/") for origin in origins)
+    for origin in origins:
+        if not ORIGIN.fullmatch(origin):
+            raise ValueError(
+                f"{origin!r} is not an origin; write scheme://host[:port], one for each page"
+            )
+    return origins
+
+
+Origins = Annotated[Words, AfterValidator(_exact_origins)]
+
+
+def _networks(proxies: tuple[str, ...]) -> tuple[str, ...]:
+    for proxy in proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError:
+            raise ValueError(f"{proxy!r} is no address and no network") from None
+    return proxies
+
+
+Networks = Annotated[Words, AfterValidator(_networks)]
+
+
+# --- who calls ----------------------------------------------------------------------------
+
+
+def _known_methods(methods: tuple[str, ...]) -> tuple[str, ...]:
+    methods = tuple(dict.fromkeys(method.lower() for method in methods))
+    for method in methods:
+        if method not in (NO_METHOD, *METHODS):
+            raise ValueError(f"{method!r} is none of {', '.join((NO_METHOD, *METHODS))}")
+    if NO_METHOD in methods and len(methods) > 1:
+        raise ValueError("none is all or nothing")
+    return () if methods == (NO_METHOD,) else methods
+
+
+Methods = Annotated[Words, AfterValidator(_known_methods)]
+
+
+def _known_algorithms(algorithms: tuple[str, ...]) -> tuple[str, ...]:
+    for algorithm in algorithms:
+        if algorithm not in ALGORITHMS:
+            raise ValueError(f"{algorithm!r} is none of {', '.join(ALGORITHMS)}")
+    return algorithms
+
+
+Algorithms = Annotated[Words, AfterValidator(_known_algorithms)]
+
+
+def _keys_not_in_the_clear(where: str) -> str:
+    if not _is_safe(where) and "://" in where:
+        raise ValueError("the keys must come by https://, or from a file")
+    return where
+
+
+KeysPlace = Annotated[str, AfterValidator(_keys_not_in_the_clear)]
+
+
+def _whole_origin(url: str) -> str:
+    url = url.lower().removesuffix("/")
+    if url and not (_is_safe(url) and ORIGIN.fullmatch(url)):
+        raise ValueError("write https://host[:port], without a path")
+    return url
+
+
+PublicUrl = Annotated[str, AfterValidator(_whole_origin)]
+
+
+def _issuer_not_in_the_clear(issuer: str) -> str:
+    if issuer and not _is_safe(issuer):
+        raise ValueError("write the issuer's https:// address, as it stands in its tokens")
+    return issuer
+
+
+Issuer = Annotated[str, AfterValidator(_issuer_not_in_the_clear)]
+
+
+def _is_safe(url: str) -> bool:
+    """Whether nobody on the way can read or change what it leads to."""
+    parts = urlsplit(url)
+    is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return parts.scheme == "https" or is_local
+
+
+def _known_people(allowed: tuple[str, ...]) -> tuple[str, ...]:
+    for one in allowed:
+        if one != "*" and "@" not in one and not one.startswith("sub:"):
+            raise ValueError(f"{one!r} is no address, @domain, sub:SUBJECT, or *")
+    return allowed
+
+
+People = Annotated[Words, AfterValidator(_known_people)]
