@@ -159,6 +159,10 @@ def of_listing(result: Any, *args: object, **more: object) -> dict[str, Any]:
     return {} if result is None else {"count": len(result)}
 
 
+def of_inboxes(result: Any, **more: object) -> dict[str, Any]:
+    return {} if result is None else {"count": len(result.shown)}
+
+
 def _id(named: str) -> str:
     """An agent's id; what is none can be anything, even what somebody meant to say."""
     return named if named == ALL or is_agent_id(named) else NO_ID

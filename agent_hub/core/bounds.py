@@ -21,6 +21,7 @@ MAX_SETTLED_IDS = 1_000
 MAX_SHOWN_PEERS = 1_000
 SHOWN_PEERS_BYTES = 1024 * 1024
 """Of capabilities and metadata: a thousand agents that say little, or fewer that say much."""
+MAX_SHOWN_INBOXES = 1_000
 MAX_KEY_CHARACTERS = 255
 
 

@@ -10,6 +10,7 @@ from agent_hub.core.audit import (
     Audit,
     of_agent,
     of_draft,
+    of_inboxes,
     of_listing,
     of_registration,
     of_settling,
@@ -20,6 +21,7 @@ from agent_hub.core.bounds import DEFAULT_TTL_SECONDS
 from agent_hub.core.clock import Clock
 from agent_hub.core.message import Delivery
 from agent_hub.core.metrics import Metrics
+from agent_hub.core.overview import Overview
 from agent_hub.core.owed import Owed
 from agent_hub.core.permissions import Permissions
 from agent_hub.core.presence import Presence, PresenceEvent
@@ -39,8 +41,8 @@ class Hub:
 
     Every call takes the caller first and raises a HubError for what it refuses; a refusal
     changed nothing. The calls are the rooms' own methods, described there: Registry, Sending,
-    Reading. `default_ttl` is in seconds. `authentication` is asked whether the credentials of
-    what is open still hold; `audit` keeps who did what.
+    Reading, Overview. `default_ttl` is in seconds. `authentication` is asked whether the
+    credentials of what is open still hold; `audit` keeps who did what.
     """
 
     def __init__(
@@ -132,6 +134,9 @@ class Hub:
         self.settle = audit.of("settle", reading.settle, of_settling)
         self.standings = audit.of("standings", reading.standings, of_standing)
         self.subscribe = audit.of("subscribe", reading.subscribe, of_agent)
+
+        overview = Overview(backend, by_store, self._admission, self._presence)
+        self.inboxes = audit.of("inboxes", overview.inboxes, of_inboxes)
 
         self.quota = self._admission.quota
 

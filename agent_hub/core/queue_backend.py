@@ -193,6 +193,23 @@ class Totals(Struct, kw_only=True):
     acked_by: dict[str, int] = {}
 
 
+class Backlog(Struct, gc=False, kw_only=True):
+    """What one inbox owes. `oldest_at` is when its oldest ready message was accepted (wall time);
+    None when none is ready. `bytes` are those that count against `Limits.inbox_bytes`.
+    """
+
+    agent_id: str
+    ready: int
+    leased: int
+    bytes: int
+    oldest_at: float | None
+
+    @property
+    def messages(self) -> int:
+        """All that is owed."""
+        return self.ready + self.leased
+
+
 class Watch(Protocol):
     """An open interest in an inbox."""
 
@@ -416,6 +433,15 @@ class QueueBackend(ABC):
     @abstractmethod
     async def totals(self) -> Totals:
         """Count everything."""
+
+    @abstractmethod
+    async def backlogs(self) -> list[Backlog]:
+        """What each inbox that owes something owes, in any order.
+
+        One inbox is counted at one moment, another at another; as in `totals`, what has come due
+        since the last sweep is not done first. However many inboxes there are, no call of others
+        waits long for it.
+        """
 
     async def tells_totals(self) -> bool:
         """Whether this process shows the store's totals among its metrics.

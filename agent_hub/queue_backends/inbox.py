@@ -20,6 +20,7 @@ from agent_hub.core.message import HUB, UNDELIVERED, Cursor, Delivery, Message, 
 from agent_hub.core.notice import Notice
 from agent_hub.core.queue_backend import (
     Acked,
+    Backlog,
     Limits,
     Page,
     Standing,
@@ -758,6 +759,17 @@ class Inbox:
     @property
     def oldest_ready_at(self) -> float | None:
         return self._ready[0].accepted_at if self._ready else None
+
+    @property
+    def backlog(self) -> Backlog:
+        ready, leased, _ = self.counts
+        return Backlog(
+            agent_id=self.agent_id,
+            ready=ready,
+            leased=leased,
+            bytes=self._owed_bytes,
+            oldest_at=self.oldest_ready_at,
+        )
 
     def known_ids(self) -> list[str]:
         """Every message id that something is still known of here."""

@@ -15,6 +15,7 @@ from agent_hub.core.errors import TooManyInboxes
 from agent_hub.core.message import ALL, Cursor, Delivery, Message
 from agent_hub.core.queue_backend import (
     Acked,
+    Backlog,
     Limits,
     Page,
     QueueBackend,
@@ -465,6 +466,10 @@ class MemoryBackend(QueueBackend):
             accepted_by=dict(self._accepted),
             acked_by=dict(self._acked),
         )
+
+    async def backlogs(self) -> list[Backlog]:
+        every = (inbox.backlog for inbox in self._inboxes.values())
+        return [backlog for backlog in every if backlog.messages]
 
     # --- streams --------------------------------------------------------------------------
 

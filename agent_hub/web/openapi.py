@@ -168,10 +168,7 @@ def describe(routes: Sequence[Route], version: str, *, asks: bool) -> Json:
         "components": {
             "schemas": components,
             "responses": responses,
-            "parameters": {
-                name: {"name": name, "in": "header", **parameter}
-                for name, parameter in HEADER_PARAMETERS.items()
-            },
+            "parameters": _parameters(),
             "headers": {
                 name: header
                 for name, header in ANSWER_HEADERS.items()
@@ -181,6 +178,25 @@ def describe(routes: Sequence[Route], version: str, *, asks: bool) -> Json:
         },
         "security": SECURITY[Access.CREDENTIAL if asks else Access.OPEN],
     }
+
+
+def _parameters() -> Json:
+    """Those that many calls take, each described once."""
+    in_path = {
+        name: {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": description,
+            "schema": msgspec.json.schema(kind),
+        }
+        for name, (description, kind) in PATH_PARAMETERS.items()
+    }
+    in_headers = {
+        name: {"name": name, "in": "header", **parameter}
+        for name, parameter in HEADER_PARAMETERS.items()
+    }
+    return in_path | in_headers
 
 
 # --- types --------------------------------------------------------------------------------
@@ -247,15 +263,7 @@ def _is_needed(route: Route) -> bool:
 
 
 def _in_path(route: Route) -> Iterable[Json]:
-    for name in _PLACE.findall(route.path):
-        description, kind = PATH_PARAMETERS[name]
-        yield {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": description,
-            "schema": msgspec.json.schema(kind),
-        }
+    return _references(_PLACE.findall(route.path))
 
 
 def _in_query(route: Route, components: Json) -> Iterable[Json]:
@@ -273,7 +281,7 @@ def _in_query(route: Route, components: Json) -> Iterable[Json]:
         yield {
             "name": name,
             "in": "query",
-            "required": name in schema.get("required", ()),
+            **({"required": True} if name in schema.get("required", ()) else {}),
             "description": kind.pop("description", ""),
             "schema": kind,
         }
@@ -283,6 +291,10 @@ def _in_headers(route: Route) -> Iterable[Json]:
     names = ["X-Request-Id"]
     if route.idempotent:
         names += ["Idempotency-Key", "traceparent"]
+    return _references(names)
+
+
+def _references(names: Iterable[str]) -> list[Json]:
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 

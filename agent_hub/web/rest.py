@@ -10,9 +10,10 @@ from msgspec import Meta, Struct
 from multidict import istr
 
 from agent_hub.core.agent import Agent, Status
-from agent_hub.core.bounds import MAX_LOOKED_AT
+from agent_hub.core.bounds import MAX_LOOKED_AT, MAX_SHOWN_INBOXES
 from agent_hub.core.hub import Hub
 from agent_hub.core.message import Draft, is_traceparent
+from agent_hub.core.overview import Sort
 from agent_hub.core.principal import Principal
 from agent_hub.core.sending import Broadcast, Sent
 from agent_hub.web.attendance import Attendance
@@ -51,6 +52,25 @@ class LookQuery(Struct, forbid_unknown_fields=True):
         Meta(description="a cursor: also show the kept messages newer than it"),
     ] = None
     wait: inboxes.ReadSeconds = 0.0
+
+
+class InboxesQuery(Struct, forbid_unknown_fields=True):
+    """Which inboxes to show first, and how many."""
+
+    sort: Annotated[
+        str,
+        Meta(
+            description="first those of the oldest unread message, or of the most messages",
+            extra_json_schema={"enum": [*Sort]},
+        ),
+    ] = Sort.OLDEST.value
+    limit: Annotated[
+        int,
+        Meta(
+            description="inboxes to show",
+            extra_json_schema={"minimum": 1, "maximum": MAX_SHOWN_INBOXES},
+        ),
+    ] = 20
 
 
 class StandingQuery(Struct, forbid_unknown_fields=True):
@@ -199,6 +219,16 @@ class Rest:
         message_id = request.match_info["message_id"]
         found = await self._hub.standings(self._caller(request), asked.agent_id, message_id)
         return Reply(200, encode(messages.standings_answer(message_id, found)))
+
+    # --- inboxes --------------------------------------------------------------------------
+
+    async def list_inboxes(self, request: web.Request) -> Reply:
+        """For who runs the hub (scope `admin`): ids and counts, never what a message says."""
+        caller = self._caller(request)
+        request[CALL].quota_of = caller.peer
+        asked = query(request, InboxesQuery)
+        found = await self._hub.inboxes(caller, sort=asked.sort, limit=asked.limit)
+        return Reply(200, encode(inboxes.inboxes_answer(found)))
 
 
 def _agent(found: tuple[Agent, Status]) -> Reply:

@@ -22,7 +22,7 @@ from agent_hub.web.gate import Access, Gate
 from agent_hub.web.openapi import Document, describe
 from agent_hub.web.ops import HealthAnswer, Operations, ReadyAnswer, ReadyQuery
 from agent_hub.web.reference import Reference
-from agent_hub.web.rest import AgentsQuery, LookQuery, Rest, StandingQuery
+from agent_hub.web.rest import AgentsQuery, InboxesQuery, LookQuery, Rest, StandingQuery
 from agent_hub.web.route import Route
 from agent_hub.web.websocket import WebSockets
 from agent_hub.wire import agents, inboxes, messages
@@ -145,6 +145,16 @@ def api_routes(rest: Rest) -> list[Route]:
             query=StandingQuery,
             answers={200: messages.StandingsAnswer},
             refusals=(NotFound, RateLimited, BackendUnavailable),
+        ),
+        Route(
+            method="GET",
+            path=f"{API}/inboxes",
+            handler=rest.list_inboxes,
+            tag="messages",
+            summary="List the inboxes that hold mail",
+            query=InboxesQuery,
+            answers={200: inboxes.InboxesAnswer},
+            refusals=(RateLimited, BackendUnavailable),
         ),
     ]
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from agent_hub.core.agent import Status
 from agent_hub.core.bounds import (
     DEFAULT_LEASE_SECONDS,
     MAX_LEASE_SECONDS,
@@ -16,10 +17,11 @@ from agent_hub.core.bounds import (
     check_lease,
 )
 from agent_hub.core.errors import Invalid
-from agent_hub.core.queue_backend import Page
+from agent_hub.core.overview import Inboxes
+from agent_hub.core.queue_backend import Backlog, Page
 from agent_hub.core.reading import SettledCounts
 from agent_hub.core.taking import Leased
-from agent_hub.wire.agents import AgentId
+from agent_hub.wire.agents import AgentId, AgentStatus
 from agent_hub.wire.messages import (
     CursorText,
     MessageView,
@@ -27,6 +29,7 @@ from agent_hub.wire.messages import (
     view,
     view_with_state,
 )
+from agent_hub.wire.times import Time, rfc3339
 
 ReadSeconds = Annotated[
     float,
@@ -121,6 +124,25 @@ class AckAnswer(Struct):
     extended: int
 
 
+class InboxView(Struct):
+    """What one inbox owes. `known`: its agent is registered; else it is shown as offline."""
+
+    agent_id: str
+    known: bool
+    status: AgentStatus
+    ready: int
+    leased: int
+    bytes: Annotated[int, Meta(description="of content, without the hub's notices")]
+    oldest_at: Annotated[Time | None, Meta(description="of the oldest ready message")]
+
+
+class InboxesAnswer(Struct):
+    """Inboxes with ready or leased messages; `total` counts all of them."""
+
+    inboxes: list[InboxView]
+    total: int
+
+
 def page_answer(page: Page) -> PageAnswer:
     return PageAnswer(
         [view_with_state(delivery) for delivery in page.deliveries],
@@ -140,6 +162,22 @@ def receive_answer(leased: Leased) -> ReceiveAnswer:
 
 def ack_answer(counts: SettledCounts) -> AckAnswer:
     return AckAnswer(counts.acked, counts.released, counts.extended)
+
+
+def inboxes_answer(found: Inboxes) -> InboxesAnswer:
+    return InboxesAnswer([_inbox(*one) for one in found.shown], found.total)
+
+
+def _inbox(backlog: Backlog, status: Status | None) -> InboxView:
+    return InboxView(
+        agent_id=backlog.agent_id,
+        known=status is not None,
+        status=status or Status.OFFLINE,
+        ready=backlog.ready,
+        leased=backlog.leased,
+        bytes=backlog.bytes,
+        oldest_at=None if backlog.oldest_at is None else rfc3339(backlog.oldest_at),
+    )
 
 
 decode_receive = msgspec.json.Decoder(ReceiveBody)

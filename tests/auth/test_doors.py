@@ -68,6 +68,7 @@ GUARDED: dict[tuple[str, str], Example] = {
     ("GET", "/api/v1/messages/{message_id}"): Example(
         (Scope.READ, Scope.SEND), query={"agent_id": "beta"}
     ),
+    ("GET", "/api/v1/inboxes"): Example((Scope.ADMIN,)),
     ("GET", "/metrics"): Example((Scope.ADMIN,)),
     ("GET", "/ws/{agent_id}"): Example(
         (Scope.READ,),

@@ -27,6 +27,7 @@ from agent_hub.core.message import ALL, HUB, UNDELIVERED, Cursor, Delivery, Mess
 from agent_hub.core.notice import Notice
 from agent_hub.core.queue_backend import (
     Acked,
+    Backlog,
     Limits,
     Page,
     QueueBackend,
@@ -734,6 +735,20 @@ class Oracle(QueueBackend):
             oldest_ready_age=self._now() - min(ready, default=self._now()),
             accepted_by=Counter(record.counted_as for record in self._books.records),
             acked_by=Counter(r.acked_by for r in self._books.records if r.acked_by),
+        )
+
+    async def backlogs(self) -> list[Backlog]:
+        owing = {r.message.to for r in self._books.records if r.state in OWED}
+        return [self._backlog(agent_id) for agent_id in owing]
+
+    def _backlog(self, agent_id: str) -> Backlog:
+        ready, owed = self._of(agent_id, State.READY), self._of(agent_id, *OWED)
+        return Backlog(
+            agent_id=agent_id,
+            ready=len(ready),
+            leased=len(owed) - len(ready),
+            bytes=sum(r.message.size for r in owed if r.message.sender != HUB),
+            oldest_at=min((r.message.accepted_at for r in ready), default=None),
         )
 
     # --- who ------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from msgspec.structs import asdict, replace
 from agent_hub.core.message import HUB, Cursor, Delivery
 from agent_hub.core.queue_backend import (
     Acked,
+    Backlog,
     Page,
     QueueBackend,
     Receipt,
@@ -18,6 +19,8 @@ from agent_hub.core.queue_backend import (
     Undelivered,
     Wait,
 )
+
+UNORDERED = Acked | Backlog | Standing | Undelivered
 
 
 class Side:
@@ -38,7 +41,7 @@ class Side:
         """An answer without what each side is free to choose."""
         if isinstance(answer, list):
             plain = [self.plain(one) for one in answer]
-            unordered = bool(answer) and isinstance(answer[0], Acked | Standing | Undelivered)
+            unordered = bool(answer) and isinstance(answer[0], UNORDERED)
             return sorted(plain, key=repr) if unordered else plain
         show = self._shown().get(type(answer))
         return answer if show is None else show(answer)

@@ -191,6 +191,29 @@ async def test_who_asks_for_the_register_during_a_read_sees_what_was_done_before
     assert len(await reading) >= 200
 
 
+async def test_inboxes_are_counted_some_at_a_time_and_for_all_who_ask_at_once(
+    one: TemporaryRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_hub.queue_backends.redis.sweeper.VISITS_AT_ONCE", 3)
+    for number in range(10):
+        await send(one, "a", to=f"id-{number}")
+    link, sizes = one._link, list[int]()
+    assert link is not None
+    exchange = link.exchange
+
+    async def measured(groups: Sequence[Group]) -> list[list[Any]]:
+        sizes.append(len(groups))
+        return await exchange(groups)
+
+    monkeypatch.setattr(link, "exchange", measured)
+    assert len(await one.backlogs()) == 10
+    assert max(sizes) <= 3
+    alone, sizes[:] = sum(sizes), []
+    for each in await asyncio.gather(*(one.backlogs() for _ in range(20))):
+        assert len(each) == 10
+    assert sum(sizes) <= 2 * alone
+
+
 async def test_a_look_gives_no_more_than_one_answer_may_show(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -445,6 +445,7 @@ class SideBySide(RuleBasedStateMachine):
     def sweep(self) -> None:
         self.both(lambda side: side.backend.sweep())
         self.both(lambda side: side.backend.totals())
+        self.both(lambda side: side.backend.backlogs())
 
     @rule()
     def tell_senders(self) -> None:
@@ -495,6 +496,9 @@ class SideBySide(RuleBasedStateMachine):
     def everything_agrees(self) -> None:
         self.both(lambda side: side.backend.sweep())
         sums = self.both(lambda side: side.backend.totals())
+        backlogs = self.both(lambda side: side.backend.backlogs())
+        assert sum(one.ready for one in backlogs) == sums.ready
+        assert sum(one.leased for one in backlogs) == sums.leased
         shown = Counter[State]()
         for agent_id in ("alpha", "beta", "gamma"):
             self._inbox_agrees(agent_id)

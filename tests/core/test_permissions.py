@@ -69,6 +69,7 @@ AS_ALPHA: dict[str, tuple[Call, set[Scope]]] = {
 OF_ALL: dict[str, tuple[Call, set[Scope]]] = {
     "agents": (lambda hub, who: hub.agents(who), {Scope.LIST}),
     "agent": (lambda hub, who: hub.agent(who, "alpha"), {Scope.LIST}),
+    "inboxes": (lambda hub, who: hub.inboxes(who), {Scope.ADMIN}),
 }
 """Those in nobody's name."""
 
@@ -196,7 +197,7 @@ async def test_a_star_alone_covers_every_id(hub: Hub) -> None:
 async def test_an_administrator_ends_registrations_but_reads_nothing(hub: Hub) -> None:
     admin = caller("ops", scopes=frozenset({Scope.ADMIN}))
     await hub.register(caller("alpha"), Agent(agent_id="alpha"))
-    for name in {*AS_ALPHA, *OF_ALL} - {"deregister", "unread"}:
+    for name in {*AS_ALPHA, *OF_ALL} - {"deregister", "inboxes", "unread"}:
         with pytest.raises(Forbidden):
             await {**AS_ALPHA, **OF_ALL}[name][0](hub, admin)
     await hub.deregister(admin, "alpha")

@@ -14,6 +14,7 @@ REGISTER = f"{AGENTS}/register"
 MESSAGES = "/api/v1/messages"
 RECEIVE = f"{MESSAGES}/receive"
 ACK = f"{MESSAGES}/ack"
+INBOXES = "/api/v1/inboxes"
 
 JSON_HEADERS = {"Content-Type": "application/json"}
 PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "retryable", "request_id"}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from agent_hub.wire.problems import STATUS
 from tests.clock import ManualClock
 from tests.server import RunningHub, running_hub
-from tests.web.caller import ACK, AGENTS, MESSAGES, PROBLEM_KEYS, RECEIVE, REGISTER
+from tests.web.caller import ACK, AGENTS, INBOXES, MESSAGES, PROBLEM_KEYS, RECEIVE, REGISTER
 
 PATIENCE = 20.0
 """Real seconds until an answer counts as a hang."""
@@ -97,10 +97,11 @@ posts = st.sampled_from(sorted(VALID)).flatmap(
     lambda path: st.tuples(st.just(path), bodies | mutated(path) | mutated(path))
 )
 queries = st.tuples(
-    st.sampled_from([AGENTS, MESSAGES, f"{MESSAGES}/{MESSAGE_ID}", "/readyz", "/health"]),
+    st.sampled_from([AGENTS, INBOXES, MESSAGES, f"{MESSAGES}/{MESSAGE_ID}", "/readyz", "/health"]),
     st.lists(
         st.tuples(
-            st.sampled_from(["agent_id", "limit", "since", "wait", "status", "capability"]) | texts,
+            st.sampled_from(["agent_id", "limit", "since", "wait", "status", "capability", "sort"])
+            | texts,
             texts | numbers.map(str),
         ),
         max_size=5,

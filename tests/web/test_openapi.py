@@ -16,7 +16,7 @@ from agent_hub.core.bounds import MAX_ASK_SECONDS, MAX_LOOKED_AT
 from agent_hub.core.message import AGENT_ID_PATTERN
 from agent_hub.wire.problems import STATUS
 from tests.server import RunningHub, running_hub
-from tests.web.caller import ACK, AGENTS, MESSAGES, RECEIVE, REGISTER, Caller
+from tests.web.caller import ACK, AGENTS, INBOXES, MESSAGES, RECEIVE, REGISTER, Caller
 
 DOCUMENT = "/api/v1/openapi.json"
 UNDESCRIBED = {"/", "/docs", "/ws/{agent_id}", "/mcp", "/mcp/", DOCUMENT}
@@ -277,6 +277,8 @@ async def test_what_is_sent_is_what_is_described(document: Json, rest: Caller) -
     await post(ACK, {"agent_id": "alpha", "ids": [sent["message_id"]]})
     standing = await rest.get(f"{MESSAGES}/{sent['message_id']}", agent_id="beta")
     check("get", f"{MESSAGES}/{{message_id}}", standing)
+    assert (await rest.get(INBOXES))["total"] > 0
+    check("get", INBOXES, await rest.get(INBOXES))
     for path in ("/health", "/api/mcp/health", "/livez", "/readyz"):
         check("get", path, await rest.get(path))
     problem = await rest.post(MESSAGES, {}, status=422)

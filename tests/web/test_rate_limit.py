@@ -8,7 +8,7 @@ import pytest
 
 from tests.clock import ManualClock
 from tests.server import RunningHub, running_hub
-from tests.web.caller import ACK, AGENTS, MESSAGES, RECEIVE, Caller
+from tests.web.caller import ACK, AGENTS, INBOXES, MESSAGES, RECEIVE, Caller
 
 BURST = 20
 POLICY = '"agent";q=10;w=1'
@@ -101,6 +101,7 @@ async def test_a_call_that_names_no_agent_counts_for_its_address(rest: Caller) -
     told = await rest.get(AGENTS, status=429)
     assert told["code"] == "rate_limited"
     assert "127.0.0.1" in told["detail"]
+    await rest.get(INBOXES, status=429)
     await rest.send("beta", "alpha")
 
 

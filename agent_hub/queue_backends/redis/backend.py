@@ -16,6 +16,7 @@ from agent_hub.core.errors import TooManyWaits
 from agent_hub.core.message import Cursor, Delivery
 from agent_hub.core.queue_backend import (
     Acked,
+    Backlog,
     Limits,
     Page,
     QueueBackend,
@@ -322,6 +323,9 @@ class RedisBackend(QueueBackend):
 
     async def totals(self) -> Totals:
         return await self._sweeper.totals()
+
+    async def backlogs(self) -> list[Backlog]:
+        return await self._sweeper.backlogs()
 
     async def tells_totals(self) -> bool:
         return await self._sweeper.tells(self._group)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from agent_hub.core.errors import BackendUnavailable
-from agent_hub.core.queue_backend import Totals
+from agent_hub.core.queue_backend import Backlog, Totals
 from agent_hub.queue_backends.redis.codec import decode_counts
+from agent_hub.queue_backends.redis.shared import Shared
 from agent_hub.queue_backends.redis.store import Store
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Sweeper:
         self._is_watched = is_watched
         self._name = secrets.token_hex(8)
         self._round_at = 0.0
+        self._lives = Shared(self._count_lives)
 
     async def tells(self, group: str) -> bool:
         """Whether this process, or another of its group, is the one that shows the totals."""
@@ -153,7 +155,7 @@ class Sweeper:
         counted before it was dropped is told by its life.
         """
         (folds,) = await self._store.ask((("GET", self._keys.hub("folds")),))
-        lives = await self._lives()
+        lives = dict(await self._lives())  # whoever shares the count has it whole
         sums, folding, folded = await self._store.hub_call("sums", folds or 0)
         totals = Totals()
         _add(totals, {sums[at].decode(): int(sums[at + 1]) for at in range(0, len(sums), 2)})
@@ -167,7 +169,11 @@ class Sweeper:
                 _add(totals, decode_counts(folding[at + 1]))
         return totals
 
-    async def _lives(self) -> dict[str, tuple[bytes, list[Any]]]:
+    async def backlogs(self) -> list[Backlog]:
+        every = (_backlog(life, where) for life, (_, where) in (await self._lives()).items())
+        return [backlog for backlog in every if backlog.messages]
+
+    async def _count_lives(self) -> dict[str, tuple[bytes, list[Any]]]:
         """What each inbox counted, and how many are where in it."""
         lives = {}
         for some in _slices(await self._inboxes()):
@@ -195,12 +201,25 @@ def _add(totals: Totals, counts: dict[str, int]) -> None:
 
 
 def _place(totals: Totals, where: list[Any]) -> None:
-    ready, leased, kept, oldest = where
+    ready, leased, kept, _, oldest_at, now = where
     totals.inboxes += 1
     totals.ready += ready
     totals.leased += leased
     totals.kept += kept
-    totals.oldest_ready_age = max(totals.oldest_ready_age, float(oldest))
+    if oldest_at:
+        age = float(now) - float(oldest_at)
+        totals.oldest_ready_age = max(totals.oldest_ready_age, age)
+
+
+def _backlog(life: str, where: list[Any]) -> Backlog:
+    ready, leased, _, owed_bytes, oldest_at, _ = where
+    return Backlog(
+        agent_id=life.split(" ", maxsplit=1)[0],
+        ready=ready,
+        leased=leased,
+        bytes=owed_bytes,
+        oldest_at=float(oldest_at) if oldest_at else None,
+    )
 
 
 def _slices(every: list[Any]) -> Iterable[list[Any]]:
