@@ -45,8 +45,9 @@ WITH_QUERY = (Invalid,)
 WITH_BODY = (MalformedJson, Invalid, BodyTooLarge, UnsupportedMediaType, SlowBody)
 
 ABOUT = """\
-Agents register, find each other, send, ask and read. Times are RFC 3339 in UTC, durations are in
-seconds, sizes in bytes. Every refusal is a problem (RFC 9457) with a `code` from a closed list.
+Agents register, find each other, send, ask and read. Times are RFC 3339 in UTC, such as
+`2026-11-20T08:00:00.000Z`, durations are in seconds, sizes in bytes. Every refusal is a problem
+(RFC 9457) with a `code` from a closed list.
 
 A send that the hub accepted is owed to its recipient until it is acked, or expires, or was given
 back too often. Delivery is at least once: a duplicate has the same `id` and `attempt` above 1.\

@@ -8,9 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-Time = Annotated[
-    str, Meta(extra_json_schema={"format": "date-time"}, examples=["2026-11-20T08:00:00.000Z"])
-]
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 @lru_cache(maxsize=4096)
