@@ -22,6 +22,7 @@ from agent_hub.config import Settings, SettingsError
 from agent_hub.core.audit import Audit, Record
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import HubError
+from agent_hub.redis_tls import option_fault
 
 
 def credential_store(settings: Settings, clock: Clock) -> CredentialStore:
@@ -40,6 +41,8 @@ def redis_url(settings: Settings) -> str | None:
     url = settings.redis_url
     if url is None:
         return None
+    if (fault := option_fault(url)) is not None:
+        raise SettingsError(f"--backend: {fault}")
     parts = urlsplit(url)
     password = settings.redis_password or unquote(parts.password or "")
     if sealed.is_sealed(password):

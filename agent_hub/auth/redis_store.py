@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from agent_hub.auth.store import CredentialStore, Entry, Kind
 from agent_hub.core.errors import BackendUnavailable
+from agent_hub.redis_tls import tls_failure
 
 PREFIX = "agenthub"
 SLOT = "{credentials}"
@@ -106,8 +107,9 @@ class RedisStore(CredentialStore):
         try:
             return await asyncio.shield(asyncio.ensure_future(asked))
         except (RedisError, OSError) as error:
+            why = tls_failure(error) or type(error).__name__
             raise BackendUnavailable(
-                f"the credentials in Redis cannot be reached ({type(error).__name__})",
+                f"the credentials in Redis cannot be reached ({why})",
                 retry_after=RETRY_SECONDS,
             ) from None
 

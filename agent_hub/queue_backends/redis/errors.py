@@ -14,6 +14,7 @@ from redis.exceptions import (
 )
 
 from agent_hub.core.errors import BackendUnavailable
+from agent_hub.redis_tls import tls_failure
 
 RETRY_SECONDS = 1.0
 UNREADABLE = "a URL that cannot be read"
@@ -93,6 +94,8 @@ def broken(place: str, error: BaseException) -> BackendUnavailable:
         return unavailable(f"Redis at {place}: {STATES['WRONGPASS']}")
     if isinstance(error, ResponseError) and (state := state_of(error)) is not None:
         return unavailable(f"Redis at {place}: {STATES[state]}")
+    if (why := tls_failure(error)) is not None:
+        return unavailable(f"Redis at {place}: {why}")
     reason = "it does not answer in time" if isinstance(error, TimeoutError) else "no connection"
     if isinstance(error, RedisError) and "LOADING" in f"{getattr(error, 'status_code', '')}":
         reason = STATES["LOADING"]

@@ -17,6 +17,7 @@ from agent_hub.queue_backends.redis.link import (
     NodeLink,
     pool_of,
 )
+from agent_hub.redis_tls import tls_failure
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +57,10 @@ async def open_link(
     except (RedisError, OSError) as error:
         await node.close()
         failed = broken(place, error)
+        if tls_failure(error) is not None:
+            raise failed from None
         raise unavailable(
-            f"{failed.detail}; is it running, and is the URL of --backend right?"
+            f"{failed.detail}; is it running, and is the URL of --backend right, also about TLS?"
         ) from None
     except BaseException:
         await node.close()
