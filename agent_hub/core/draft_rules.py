@@ -8,6 +8,7 @@ from agent_hub.core.bounds import MAX_KEY_CHARACTERS, MIN_TTL_SECONDS, check_spa
 from agent_hub.core.errors import ContentTooLarge, Invalid
 from agent_hub.core.message import (
     ALL,
+    EMPTY_PAYLOAD,
     MAX_CONTENT_BYTES,
     MAX_TTL_SECONDS,
     Draft,
@@ -35,9 +36,12 @@ def check_draft(draft: Draft) -> None:
     if draft.traceparent is not None and not is_traceparent(draft.traceparent):
         raise Invalid.at("/traceparent", "a W3C traceparent")
     _check_key(draft.idempotency_key)
-    if draft.size > MAX_CONTENT_BYTES:
+    # A message without a payload shows an empty one, which its sender did not write.
+    unwritten = len(EMPTY_PAYLOAD) if draft.payload == EMPTY_PAYLOAD else 0
+    written = draft.size - unwritten
+    if written > MAX_CONTENT_BYTES:
         raise ContentTooLarge(
-            f"text and payload are {draft.size} bytes, at most {MAX_CONTENT_BYTES} are taken"
+            f"text and payload are {written} bytes, at most {MAX_CONTENT_BYTES} are taken"
         )
 
 

@@ -107,8 +107,15 @@ async def test_what_just_fits_is_accepted(hub: Hub, fields: dict[str, Any]) -> N
 
 
 async def test_content_is_limited_in_bytes_of_text_and_payload(hub: Hub) -> None:
-    await send(hub, "é" * (128 * 1024 - 1))
-    for fields in ({"text": "é" * (128 * 1024 - 1) + "x"}, {"payload": b"x" * (256 * 1024)}):
+    text, payload = "é" * (128 * 1024), b'{"a":"' + b"x" * (256 * 1024 - 8) + b'"}'
+    await send(hub, text)
+    await send(hub, "", payload=payload)
+    await send(hub, text[4:], payload=b'{"a":12}')
+    for fields in (
+        {"text": text + "x"},
+        {"text": "x", "payload": payload},
+        {"text": text[3:], "payload": b'{"a":1}'},
+    ):
         with pytest.raises(ContentTooLarge):
             await send(hub, **fields)
 
