@@ -86,7 +86,7 @@ class WebSockets:
         response = web.WebSocketResponse(
             autoping=False,
             compress=False,
-            max_msg_size=MAX_FRAME_BYTES,
+            max_msg_size=MAX_FRAME_BYTES + 1,  # aiohttp refuses what has so many bytes
             writer_limit=WRITE_AHEAD_BYTES,
             timeout=CLOSE_SECONDS,
         )

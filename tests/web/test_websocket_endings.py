@@ -173,11 +173,15 @@ async def test_a_frame_that_cannot_be_taken_ends_the_socket_with_its_code(
 
 async def test_the_largest_frame_is_taken_and_one_in_fragments_too() -> None:
     async with running_hub() as hub, upgraded(hub, "alpha") as line:
-        text = json.dumps({"to": "beta", "text": "x" * 200_000, "ref": "r" * 100_000}).encode()
-        line.send(frame(TEXT, text[:1000], final=False), frame(0, text[1000:]))
-        kind, answer = await line.receive()
-        assert kind == TEXT
-        assert json.loads(answer)["type"] == "hub.accepted"
+        text = json.dumps({"to": "beta", "text": "x" * 200_000}).encode().ljust(320 * 1024)
+        for frames in (
+            [frame(TEXT, text)],
+            [frame(TEXT, text[:1000], final=False), frame(0, text[1000:])],
+        ):
+            line.send(*frames)
+            kind, answer = await line.receive()
+            assert kind == TEXT
+            assert json.loads(answer)["type"] == "hub.accepted"
 
 
 async def test_twenty_errors_in_a_row_end_it_with_4509() -> None:
