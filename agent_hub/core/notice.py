@@ -6,6 +6,7 @@ import json
 
 from msgspec import Struct
 
+from agent_hub.core.message import HUB, UNDELIVERED, Message
 from agent_hub.core.queue_backend import Undelivered
 
 
@@ -33,6 +34,25 @@ class Notice(Struct):
         if len(self.message_ids) < max_ids:
             self.message_ids.append(ended.message_id)
         return True
+
+    def message(
+        self, message_id: str, seq: int, sender: str, accepted_at: float, ttl: float
+    ) -> Message:
+        """What the sender gets to read, from the hub."""
+        return Message(
+            message_id,
+            seq,
+            HUB,
+            sender,
+            UNDELIVERED,
+            self.text,
+            self.payload,
+            None,
+            None,
+            False,
+            accepted_at,
+            ttl,
+        )
 
     @property
     def text(self) -> str:

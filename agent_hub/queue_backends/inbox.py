@@ -613,20 +613,8 @@ class Inbox:
     def number_notice(self, notice: Notice, now: float) -> Message:
         """The message that carries a notice, with the next seq."""
         self._last_seq += 1
-        return Message(
-            new_message_id(),
-            self._last_seq,
-            HUB,
-            self.agent_id,
-            UNDELIVERED,
-            notice.text,
-            notice.payload,
-            None,
-            None,
-            False,
-            now,
-            self._limits.notice_ttl,
-        )
+        ttl = self._limits.notice_ttl
+        return notice.message(new_message_id(), self._last_seq, self.agent_id, now, ttl)
 
     def publish_notice(self, message: Message, notice: Notice) -> None:
         """Let it be read; until then it grows."""

@@ -7,7 +7,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
-from agent_hub.core.message import HUB, UNDELIVERED, Message
 from agent_hub.core.notice import Notice
 from agent_hub.core.queue_backend import Undelivered
 from agent_hub.queue_backends.redis.codec import ENCODER, Pending, decode_pending, ending_of
@@ -66,7 +65,9 @@ class Endings:
         else:
             pending = Pending(_notice_id(ended), Notice.about(ended.recipient))
         grown = pending.notice.add(ended, self._store.limits.ids_per_notice)
-        message = self._message(pending, ended.sender)
+        ttl = self._store.limits.notice_ttl
+        # Its seq and its time are the script's to know.
+        message = pending.notice.message(pending.message_id, 0, ended.sender, 0.0, ttl)
         return await self._store.call_made(
             "notice",
             ended.sender,
@@ -77,23 +78,6 @@ class Endings:
             pending.message_id,
             ENCODER.encode(message) if grown else b"",
             message.size,
-        )
-
-    def _message(self, pending: Pending, sender: str) -> Message:
-        notice = pending.notice
-        return Message(
-            pending.message_id,
-            0,
-            HUB,
-            sender,
-            UNDELIVERED,
-            notice.text,
-            notice.payload,
-            None,
-            None,
-            False,
-            0.0,
-            self._store.limits.notice_ttl,
         )
 
     async def noted(self, ended: Sequence[Undelivered]) -> None:

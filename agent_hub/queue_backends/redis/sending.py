@@ -86,34 +86,22 @@ class Sending:
         return (("SET", self._keys.sent(sender, message_id), to, "EX", seconds),)
 
     def _usual_script(self, submission: Submission) -> Words:
-        draft = submission.draft
         return self._store.script(
             "post",
             submission.recipient,
-            submission.message_id,
-            draft.sender,
-            draft.size,
-            repr(submission.ttl),
-            "",
-            int(submission.broadcast),
+            *_head_of(submission),
             f"{submission.via} {submission.kind}",
             body_of(submission),
         )
 
     def _script(self, submission: Submission, *, epoch: str) -> Words:
-        draft = submission.draft
         once, key = self._known_by(submission)
         since = submission.asking_since
         return self._store.script(
             "send",
             submission.recipient,
             submission.recipient,
-            submission.message_id,
-            draft.sender,
-            draft.size,
-            repr(submission.ttl),
-            draft.reply_to or "",
-            int(submission.broadcast),
+            *_head_of(submission),
             "" if since is None else repr(since),
             once,
             submission.fingerprint,
@@ -241,6 +229,19 @@ class Sending:
             await self._use_key(sender, ALL, key)
         found: str = claimed.decode()
         return found
+
+
+def _head_of(submission: Submission) -> tuple[str | int, ...]:
+    """What both scripts need to know of a message: id, sender, size, ttl, reply_to, broadcast."""
+    draft = submission.draft
+    return (
+        submission.message_id,
+        draft.sender,
+        draft.size,
+        repr(submission.ttl),
+        draft.reply_to or "",
+        int(submission.broadcast),
+    )
 
 
 def _mismatch(key: str, recipient: str) -> IdempotencyMismatch:
