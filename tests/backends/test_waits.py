@@ -53,6 +53,11 @@ async def ask(
     return await backend.send(question)
 
 
+async def ask_again(backend: QueueBackend, question: Receipt) -> Wait:
+    """Reserve for a question that was sent."""
+    return await backend.open_wait("alpha", question.message_id, "beta", seconds=60)
+
+
 async def answer(
     backend: QueueBackend, question: Receipt | None, text: str = "!", *, sender: str = "beta"
 ) -> Receipt:
@@ -257,10 +262,10 @@ async def test_what_crossed_returns_to_its_place_when_nobody_takes_it(
 async def test_an_open_wait_is_opened_again_as_it_stands(backend: QueueBackend) -> None:
     question = await ask(backend)
     opened = await waiting(backend, question)
-    again = await backend.open_wait("alpha", question.message_id, "beta", seconds=60)
+    again = await ask_again(backend, question)
     assert again == opened
     await answer(backend, question)
-    again = await backend.open_wait("alpha", question.message_id, "beta", seconds=60)
+    again = await ask_again(backend, question)
     assert again == await waiting(backend, question)
     assert again.state is WaitState.REPLIED
 
@@ -282,7 +287,7 @@ async def test_a_wait_opened_again_takes_the_reply_that_came_meanwhile(
     await backend.close_wait("alpha", question.message_id)
     await send(backend, "something else")
     await answer(backend, question, "late")
-    wait = await backend.open_wait("alpha", question.message_id, "beta", seconds=60)
+    wait = await ask_again(backend, question)
     assert wait.state is WaitState.REPLIED
     assert wait.delivery is not None
     assert wait.delivery.message.text == "late"
@@ -293,7 +298,7 @@ async def test_a_wait_opened_again_takes_no_reply_of_somebody_else(backend: Queu
     question = await ask(backend)
     await backend.close_wait("alpha", question.message_id)
     await answer(backend, question, "not asked", sender="gamma")
-    wait = await backend.open_wait("alpha", question.message_id, "beta", seconds=60)
+    wait = await ask_again(backend, question)
     assert wait.state is WaitState.PENDING
 
 
@@ -304,7 +309,7 @@ async def test_a_wait_opened_again_takes_no_reply_that_somebody_reads(
     await backend.close_wait("alpha", question.message_id)
     await answer(backend, question)
     held = await take(backend)
-    wait = await backend.open_wait("alpha", question.message_id, "beta", seconds=60)
+    wait = await ask_again(backend, question)
     assert wait.state is WaitState.PENDING
     assert len(await backend.ack("alpha", ids(held))) == 1
 
@@ -439,7 +444,7 @@ async def test_a_kept_answer_is_given_again_for_ten_minutes(
     await backend.close_wait("alpha", question.message_id, keep=True)
     await clock.advance(599)
     for wait in (
-        await backend.open_wait("alpha", question.message_id, "beta", seconds=60),
+        await ask_again(backend, question),
         await waiting(backend, question),
     ):
         assert (wait.state, wait.settled) == (WaitState.REPLIED, True)
@@ -448,7 +453,7 @@ async def test_a_kept_answer_is_given_again_for_ten_minutes(
     await backend.close_wait("alpha", question.message_id, keep=True)
     await clock.advance(1)
     assert await backend.wait("alpha", question.message_id) is None
-    wait = await backend.open_wait("alpha", question.message_id, "beta", seconds=60)
+    wait = await ask_again(backend, question)
     assert wait.state is WaitState.PENDING
 
 
@@ -460,7 +465,7 @@ async def test_a_reply_that_was_read_as_ordinary_mail_answers_the_question_asked
     reply = await answer(backend, question)
     await backend.ack("alpha", [reply.message_id])
     for wait in (
-        await backend.open_wait("alpha", question.message_id, "beta", seconds=60),
+        await ask_again(backend, question),
         await waiting(backend, question),
     ):
         assert (wait.state, wait.settled) == (WaitState.REPLIED, True)
@@ -476,7 +481,7 @@ async def test_a_reply_that_is_kept_no_more_answers_nothing(
     reply = await answer(backend, question)
     await backend.ack("alpha", [reply.message_id])
     await clock.advance(300)
-    wait = await backend.open_wait("alpha", question.message_id, "beta", seconds=60)
+    wait = await ask_again(backend, question)
     assert wait.state is WaitState.PENDING
 
 
@@ -484,7 +489,7 @@ async def test_an_answer_that_nobody_acked_is_not_kept_but_ready(backend: QueueB
     question = await ask(backend)
     await answer(backend, question)
     await backend.close_wait("alpha", question.message_id, keep=True)
-    wait = await backend.open_wait("alpha", question.message_id, "beta", seconds=60)
+    wait = await ask_again(backend, question)
     assert (wait.state, wait.settled) == (WaitState.REPLIED, False)
     assert wait.delivery is not None
     assert wait.delivery.attempt == 2
