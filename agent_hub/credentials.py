@@ -22,7 +22,7 @@ from agent_hub.config import Settings, SettingsError
 from agent_hub.core.audit import Audit, Record
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import HubError
-from agent_hub.redis_tls import option_fault
+from agent_hub.redis_way import option_fault
 
 
 def credential_store(settings: Settings, clock: Clock) -> CredentialStore:

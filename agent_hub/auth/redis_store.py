@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from agent_hub.auth.store import CredentialStore, Entry, Kind
 from agent_hub.core.errors import BackendUnavailable
-from agent_hub.redis_tls import tls_failure
+from agent_hub.redis_way import is_cluster, tls_failure
 
 PREFIX = "agenthub"
 SLOT = "{credentials}"
@@ -42,7 +42,7 @@ class RedisStore(CredentialStore):
 
     async def open(self) -> None:
         about = await self._ask(self._client.info("server"))
-        if about.get("redis_mode") == "cluster":
+        if is_cluster(about):
             await self._client.aclose()
             self._client = _client(RedisCluster, self._url)
 

@@ -11,7 +11,8 @@ import pytest
 from agent_hub.core.errors import RateLimited
 from agent_hub.core.queue_backend import Limits
 from agent_hub.core.rate_limit import Buckets, Quota
-from tests.backends.redis_stores import TemporaryCluster, TemporaryRedis
+from agent_hub.queue_backends.redis.backend import RedisBackend
+from tests.backends.redis_stores import TemporaryCluster, TemporaryRedis, server
 from tests.clock import ManualClock
 
 RATE, BURST = 10.0, 5
@@ -119,17 +120,21 @@ async def test_a_node_tells_what_it_last_heard_of_a_bucket(two: Two, clock: Manu
     assert a.quota("beta") == Quota(RATE, BURST, BURST, 0)
 
 
+@pytest.mark.parametrize("cluster", [False, True])
 async def test_a_bucket_that_is_full_again_is_no_more_in_redis(
-    two: Two, stores: list[TemporaryRedis]
+    cluster: bool, clock: ManualClock
 ) -> None:
-    a, _ = two
-    await take(a, cost=3)
-    assert 0 < await left(stores[0]) <= 300
-    await take(a, cost=2)
-    assert 300 < await left(stores[0]) <= 500
+    store = RedisBackend(server(cluster=cluster).url, prefix=f"buckets{next(_numbers)}")
+    await store.open()
+    slow = store.buckets(0.01, BURST, clock)
+    await take(slow, cost=3)
+    assert 200_000 < await left(store) <= 300_000
+    await take(slow, cost=2)
+    assert 400_000 < await left(store) <= 500_000
+    await store.close()
 
 
-async def left(store: TemporaryRedis) -> int:
+async def left(store: RedisBackend) -> int:
     """Milliseconds until the key goes."""
     key = store._store.keys("beta", "rate")
     (milliseconds,) = await store._store.ask((("PTTL", key),))

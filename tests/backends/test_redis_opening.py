@@ -10,6 +10,7 @@ import pytest
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.queue_backends.redis.backend import RedisBackend
 from agent_hub.queue_backends.redis.opening import check_version
+from agent_hub.redis_way import is_cluster
 from tests.backends.mail import send, take, texts
 from tests.redis_server import RedisServer, redis_server
 
@@ -43,6 +44,14 @@ async def test_how_durable_redis_is_configured_is_said(caplog: pytest.LogCapture
         tell(server, "CONFIG", "SET", "appendfsync", "no")
         assert await opened(server.url) == "redis-aof"
         assert "appendfsync is no" in caplog.text
+
+
+def test_a_valkey_says_otherwise_than_a_redis_that_it_is_a_cluster() -> None:
+    valkey = {"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "8.1.1"}
+    assert is_cluster(valkey | {"server_mode": "cluster"})
+    assert is_cluster({"redis_version": "6.2.14", "redis_mode": "cluster"})
+    assert not is_cluster(valkey | {"server_mode": "standalone"})
+    assert not is_cluster({"redis_version": "7.2.4", "redis_mode": "standalone"})
 
 
 async def test_eviction_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

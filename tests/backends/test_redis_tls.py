@@ -17,7 +17,7 @@ from agent_hub.config import Settings, SettingsError
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.credentials import redis_url
 from agent_hub.queue_backends.redis.backend import RedisBackend
-from agent_hub.redis_tls import option_fault
+from agent_hub.redis_way import option_fault
 from tests.backends.mail import send, take, texts
 from tests.backends.redis_stores import server
 

@@ -16,7 +16,8 @@ class ComposeRedis(RedisServer):
         program, *flags = files.compose()["services"]["redis"]["command"]
         assert program == "redis-server"
         here = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder))
-        return [executable(), *here, "--logfile", "redis.log", *flags]
+        door = ("--unixsocket", str(self._folder / "redis.sock"))
+        return [executable(), *here, *door, "--logfile", "redis.log", *flags]
 
 
 def test_the_redis_of_compose_writes_before_it_answers_and_evicts_nothing(tmp_path: Path) -> None:

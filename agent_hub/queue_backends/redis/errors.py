@@ -14,7 +14,7 @@ from redis.exceptions import (
 )
 
 from agent_hub.core.errors import BackendUnavailable
-from agent_hub.redis_tls import tls_failure
+from agent_hub.redis_way import tls_failure
 
 RETRY_SECONDS = 1.0
 UNREADABLE = "a URL that cannot be read"

@@ -17,7 +17,7 @@ from agent_hub.queue_backends.redis.link import (
     NodeLink,
     pool_of,
 )
-from agent_hub.redis_tls import tls_failure
+from agent_hub.redis_way import is_cluster, tls_failure
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +48,12 @@ async def open_link(
             durability = await _durability(node, about)
             await _warn_of_eviction(node, about)
             await _try_hints(node, url, place, channel)
-        if about.get("redis_mode") != "cluster":
-            await node.exchange([[("SCRIPT", "LOAD", text) for text in scripts]])
-            link: Link = node
-        else:
-            link = ClusterLink(url, reply_seconds)
+        if is_cluster(about):
+            link: Link = ClusterLink(url, reply_seconds)
             await node.close()
+        else:
+            await node.exchange([[("SCRIPT", "LOAD", text) for text in scripts]])
+            link = node
     except (RedisError, OSError) as error:
         await node.close()
         failed = broken(place, error)
@@ -65,8 +65,14 @@ async def open_link(
     except BaseException:
         await node.close()
         raise
-    log.info("messages are kept in Redis %s at %s (%s)", about["redis_version"], place, durability)
+    log.info("messages are kept in %s at %s (%s)", _name_of(about), place, durability)
     return Opened(link, durability)
+
+
+def _name_of(about: dict[str, str]) -> str:
+    """Valkey says of itself too which Redis it is like."""
+    like = f"Redis {about['redis_version']}"
+    return f"Valkey {about['valkey_version']}" if "valkey_version" in about else like
 
 
 async def _about(node: NodeLink) -> dict[str, str]:

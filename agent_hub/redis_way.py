@@ -1,8 +1,9 @@
-"""What the URL of a Redis asks for besides its place, and why no TLS came about."""
+"""The way to a Redis: what its URL asks for, why no TLS came about, whether it is a cluster."""
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 from redis.asyncio.connection import ConnectionPool, SSLConnection
@@ -23,6 +24,11 @@ def option_fault(url: str) -> str | None:
         why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
         return f"an option of the Redis URL is unknown or cannot be used{why}; it has {names}"
     return None
+
+
+def is_cluster(about: Mapping[str, object]) -> bool:
+    """By what `INFO server` says: Valkey has another word for it since its version 8."""
+    return "cluster" in (about.get("redis_mode"), about.get("server_mode"))
 
 
 def tls_failure(error: BaseException) -> str | None:
