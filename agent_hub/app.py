@@ -24,7 +24,8 @@ from agent_hub.config import Settings, SettingsError
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.hub import Hub
-from agent_hub.core.queue_backend import Limits, QueueBackend
+from agent_hub.core.limits import Limits
+from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.core.rate_limit import Buckets, TokenBuckets
 from agent_hub.credentials import (
     audit_log,

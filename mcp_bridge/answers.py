@@ -11,9 +11,9 @@ from agent_hub.core.agent import Agent, Status
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import HubError
 from agent_hub.core.hub import Hub
+from agent_hub.core.mail import Page, Wait
 from agent_hub.core.message import Cursor, Delivery, Draft
 from agent_hub.core.principal import ANY_END, Principal
-from agent_hub.core.queue_backend import Page, Wait
 from agent_hub.core.sending import Broadcast, Sent
 from agent_hub.wire import messages, problems
 from mcp_bridge import rendering

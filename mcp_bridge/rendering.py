@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from agent_hub.core.agent import Agent, Status
+from agent_hub.core.mail import Wait, WaitState
 from agent_hub.core.message import EMPTY_PAYLOAD, Delivery, Draft, Message
-from agent_hub.core.queue_backend import Wait, WaitState
 from agent_hub.core.reading import Unread
 from agent_hub.core.sending import Broadcast, Sent
 from agent_hub.wire.problems import Problem

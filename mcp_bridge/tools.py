@@ -24,8 +24,8 @@ from agent_hub.core.bounds import MAX_ASK_SECONDS, MAX_LOOKED_AT
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import HubError, Internal, Invalid
 from agent_hub.core.hub import Hub
+from agent_hub.core.mail import Page, State
 from agent_hub.core.message import Cursor, Delivery, Draft
-from agent_hub.core.queue_backend import Page, State
 from agent_hub.wire import messages
 from mcp_bridge.answers import Answer, Answers, identity, refused
 from mcp_bridge.arguments import (

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from agent_hub.core.hub import Hub
-from agent_hub.core.queue_backend import Limits, QueueBackend
+from agent_hub.core.limits import Limits
+from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.core.trail import TRAIL
 from tests.backends.factories import FACTORIES, Factory
 from tests.canary import PASSWORD, Watcher

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from agent_hub.core.errors import BackendUnavailable, TooManyWaits
+from agent_hub.core.mail import Acked, Receipt, Submission, Wait, WaitState
 from agent_hub.core.message import Delivery
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.principal import Principal
-from agent_hub.core.queue_backend import Acked, QueueBackend, Receipt, Submission, Wait, WaitState
+from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.core.vigil import Vigil
 from agent_hub.core.wakeup import Wakeup
 

@@ -19,13 +19,14 @@ from agent_hub.core.audit import (
 from agent_hub.core.authentication import Authentication
 from agent_hub.core.bounds import DEFAULT_TTL_SECONDS
 from agent_hub.core.clock import Clock
+from agent_hub.core.mail import Acked, Totals
 from agent_hub.core.message import Delivery
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.overview import Overview
 from agent_hub.core.owed import Owed
 from agent_hub.core.permissions import Permissions
 from agent_hub.core.presence import Presence, PresenceEvent
-from agent_hub.core.queue_backend import Acked, QueueBackend, Totals
+from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.core.rate_limit import Buckets, TokenBuckets
 from agent_hub.core.reading import Reading
 from agent_hub.core.registry import Registry

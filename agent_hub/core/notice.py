@@ -6,8 +6,8 @@ import json
 
 from msgspec import Struct
 
+from agent_hub.core.mail import Undelivered
 from agent_hub.core.message import HUB, UNDELIVERED, Message
-from agent_hub.core.queue_backend import Undelivered
 
 
 class Notice(Struct):

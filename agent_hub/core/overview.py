@@ -13,9 +13,10 @@ from agent_hub.core.agent import Status
 from agent_hub.core.bounds import MAX_SHOWN_INBOXES
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import Invalid
+from agent_hub.core.mail import Backlog
 from agent_hub.core.presence import Presence
 from agent_hub.core.principal import Principal, Scope
-from agent_hub.core.queue_backend import Backlog, QueueBackend
+from agent_hub.core.queue_backend import QueueBackend
 
 
 class Sort(StrEnum):

@@ -24,12 +24,13 @@ from agent_hub.core.bounds import (
 )
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import Invalid, NotFound
+from agent_hub.core.mail import Acked, Page, Standing, State
 from agent_hub.core.message import Cursor, Delivery, check_agent_id, is_message_id, message_ids_of
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.permissions import Permissions
 from agent_hub.core.principal import Principal, Scope
-from agent_hub.core.queue_backend import Acked, Page, QueueBackend, Standing, State, Watch
+from agent_hub.core.queue_backend import QueueBackend, Watch
 from agent_hub.core.registry import Registry
 from agent_hub.core.streams import Streams
 from agent_hub.core.subscription import DEFAULT_IN_FLIGHT, MAX_IN_FLIGHT, Subscription

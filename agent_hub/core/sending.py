@@ -15,12 +15,13 @@ from agent_hub.core.bounds import MAX_ASK_SECONDS, check_span
 from agent_hub.core.clock import Clock
 from agent_hub.core.draft_rules import check_draft, fingerprint
 from agent_hub.core.errors import BackendUnavailable, HubError, Invalid, WaitForSelf
+from agent_hub.core.mail import Receipt, Submission
 from agent_hub.core.message import ALL, Draft, new_message_id
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.permissions import Permissions
 from agent_hub.core.presence import Presence
 from agent_hub.core.principal import Principal, Scope
-from agent_hub.core.queue_backend import QueueBackend, Receipt, Submission
+from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.core.registry import Registry
 from agent_hub.core.similar import SimilarIds
 from agent_hub.core.trail import TRAIL

@@ -8,11 +8,12 @@ from secrets import token_hex
 
 from agent_hub.core.audit import Audit
 from agent_hub.core.clock import Clock
+from agent_hub.core.mail import Acked
 from agent_hub.core.message import Cursor
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.principal import Principal
-from agent_hub.core.queue_backend import Acked, QueueBackend
+from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.core.subscription import Subscription
 from agent_hub.core.vigil import Vigil
 

@@ -10,10 +10,11 @@ from agent_hub.core.asking import Question
 from agent_hub.core.audit import Audit
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable
+from agent_hub.core.mail import Acked
 from agent_hub.core.message import Cursor, Delivery, message_ids_of
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
-from agent_hub.core.queue_backend import Acked, QueueBackend
+from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.core.trail import TRAIL
 from agent_hub.core.vigil import Watched
 from agent_hub.core.wakeup import POLL, Wakeup

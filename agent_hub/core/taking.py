@@ -8,9 +8,10 @@ from secrets import token_hex
 
 from msgspec import Struct
 
+from agent_hub.core.mail import Acked
 from agent_hub.core.message import Cursor, Delivery
 from agent_hub.core.owed import Owed
-from agent_hub.core.queue_backend import Acked, QueueBackend
+from agent_hub.core.queue_backend import QueueBackend
 
 
 class Leased(Struct, kw_only=True):

@@ -10,8 +10,8 @@ import logging
 from collections.abc import Sequence
 from contextvars import ContextVar
 
+from agent_hub.core.mail import Acked
 from agent_hub.core.message import Delivery, Draft
-from agent_hub.core.queue_backend import Acked
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,11 @@ import logging
 
 from agent_hub.core.clock import Clock, Timer
 from agent_hub.core.errors import BackendUnavailable, HubError
+from agent_hub.core.mail import Undelivered
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.presence import Presence
-from agent_hub.core.queue_backend import RENEW_SECONDS, QueueBackend, Undelivered
+from agent_hub.core.queue_backend import RENEW_SECONDS, QueueBackend
 from agent_hub.core.rate_limit import Buckets
 from agent_hub.core.streams import Streams
 

@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 from agent_hub.core.agent import Status
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.hub import Hub
+from agent_hub.core.mail import Totals
 from agent_hub.core.metrics import Metrics
-from agent_hub.core.queue_backend import Totals
 from agent_hub.prometheus import process, store
 from agent_hub.prometheus.series import Counter, Gauge, Histogram, Series
 from agent_hub.prometheus.shared import Share

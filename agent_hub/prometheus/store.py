@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from agent_hub.core.agent import Status
-from agent_hub.core.queue_backend import Totals
+from agent_hub.core.mail import Totals
 
 UNKNOWN = "unknown"
 """How messages came or went of which the store does not say it."""

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from agent_hub.core.agent import Agent
 from agent_hub.core.errors import TooManyInboxes
-from agent_hub.core.queue_backend import Limits
+from agent_hub.core.limits import Limits
 
 
 class Agents(dict[str, Agent]):

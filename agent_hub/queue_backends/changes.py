@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from agent_hub.core.agent import Agent
 from agent_hub.core.errors import AgentTaken
+from agent_hub.core.mail import Receipt, Submission, Undelivered
 from agent_hub.core.message import Message
 from agent_hub.core.notice import Notice
-from agent_hub.core.queue_backend import Receipt, Submission, Undelivered
 from agent_hub.queue_backends.facts import Accepted, Deregistered, Fact, Registered, Told
 from agent_hub.queue_backends.inbox import Inbox
 from agent_hub.queue_backends.journal import Change

@@ -6,7 +6,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent_hub.core.errors import IdempotencyMismatch
-from agent_hub.core.queue_backend import Limits, Receipt
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import Receipt
 
 
 class Claim(Struct, gc=False):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from agent_hub.core.agent import Agent
+from agent_hub.core.mail import State, Undelivered, Wait
 from agent_hub.core.message import Message
-from agent_hub.core.queue_backend import State, Undelivered, Wait
 from agent_hub.queue_backends.states import Kept, Past, Settled
 
 UNKNOWN = "unknown"

@@ -16,12 +16,10 @@ from sys import intern
 from msgspec.structs import replace
 
 from agent_hub.core.errors import InboxFull, SenderShare
-from agent_hub.core.message import HUB, UNDELIVERED, Cursor, Delivery, Message, new_message_id
-from agent_hub.core.notice import Notice
-from agent_hub.core.queue_backend import (
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import (
     Acked,
     Backlog,
-    Limits,
     Page,
     Standing,
     State,
@@ -30,6 +28,8 @@ from agent_hub.core.queue_backend import (
     Wait,
     WaitState,
 )
+from agent_hub.core.message import HUB, UNDELIVERED, Cursor, Delivery, Message, new_message_id
+from agent_hub.core.notice import Notice
 from agent_hub.queue_backends import facts
 from agent_hub.queue_backends.journal import Journal
 from agent_hub.queue_backends.states import NEVER, Held, Kept, Past, Settled

@@ -12,13 +12,11 @@ from msgspec.structs import replace
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import TooManyInboxes
-from agent_hub.core.message import ALL, Cursor, Delivery, Message
-from agent_hub.core.queue_backend import (
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import (
     Acked,
     Backlog,
-    Limits,
     Page,
-    QueueBackend,
     Receipt,
     Standing,
     State,
@@ -26,8 +24,9 @@ from agent_hub.core.queue_backend import (
     Totals,
     Undelivered,
     Wait,
-    Watch,
 )
+from agent_hub.core.message import ALL, Cursor, Delivery, Message
+from agent_hub.core.queue_backend import QueueBackend, Watch
 from agent_hub.queue_backends import facts
 from agent_hub.queue_backends.agents import Agents
 from agent_hub.queue_backends.changes import (

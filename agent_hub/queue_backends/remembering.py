@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
+from agent_hub.core.mail import Receipt, State
 from agent_hub.core.message import ALL
-from agent_hub.core.queue_backend import Receipt, State
 from agent_hub.queue_backends import facts
 from agent_hub.queue_backends.agents import Agents
 from agent_hub.queue_backends.claims import Claim

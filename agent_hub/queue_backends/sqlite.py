@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable
-from agent_hub.core.queue_backend import Limits
+from agent_hub.core.limits import Limits
 from agent_hub.queue_backends.compaction import MIN_BYTES, Compaction
 from agent_hub.queue_backends.group_commit import RETRY_SECONDS, GroupCommit
 from agent_hub.queue_backends.journal_file import Connect, JournalFile

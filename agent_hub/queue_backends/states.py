@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from agent_hub.core.mail import State
 from agent_hub.core.message import Message
-from agent_hub.core.queue_backend import State
 
 NEVER = float("inf")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from msgspec import Struct
 
 from agent_hub.core.errors import TooManyWaits
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import Submission, Wait, WaitState
 from agent_hub.core.message import Delivery, Message
-from agent_hub.core.queue_backend import Limits, Submission, Wait, WaitState
 
 
 class OpenWait(Struct, kw_only=True):

@@ -8,9 +8,9 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from agent_hub.core.agent import Status
 from agent_hub.core.bounds import HEARTBEAT_SECONDS
 from agent_hub.core.errors import Invalid
+from agent_hub.core.mail import Wait
 from agent_hub.core.message import HUB, Cursor, Draft
 from agent_hub.core.presence import PresenceEvent
-from agent_hub.core.queue_backend import Wait
 from agent_hub.core.subscription import Subscription
 from agent_hub.wire.messages import (
     BroadcastAnswer,

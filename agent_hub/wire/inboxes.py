@@ -17,8 +17,8 @@ from agent_hub.core.bounds import (
     check_lease,
 )
 from agent_hub.core.errors import Invalid
+from agent_hub.core.mail import Backlog, Page
 from agent_hub.core.overview import Inboxes
-from agent_hub.core.queue_backend import Backlog, Page
 from agent_hub.core.reading import SettledCounts
 from agent_hub.core.taking import Leased
 from agent_hub.wire.agents import AgentId, AgentStatus

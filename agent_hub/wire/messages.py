@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from agent_hub.core.agent import Status
 from agent_hub.core.bounds import MAX_ASK_SECONDS, MIN_TTL_SECONDS
 from agent_hub.core.errors import Invalid
+from agent_hub.core.mail import Standing, State, Wait, WaitState
 from agent_hub.core.message import (
     AGENT_ID_PATTERN,
     ALL,
@@ -24,7 +25,6 @@ from agent_hub.core.message import (
     Draft,
     is_sendable_type,
 )
-from agent_hub.core.queue_backend import Standing, State, Wait, WaitState
 from agent_hub.core.sending import Broadcast, Sent
 from agent_hub.wire.agents import AgentId, AgentStatus, JsonObject, json_object
 from agent_hub.wire.times import Time, rfc3339

@@ -14,8 +14,8 @@ from aiohttp import WSServerHandshakeError
 
 from agent_hub.auth.revocations import Revocations
 from agent_hub.core.agent import Agent
+from agent_hub.core.limits import Limits
 from agent_hub.core.principal import ORDINARY, Scope
-from agent_hub.core.queue_backend import Limits
 from agent_hub.core.vigil import CHECK_SECONDS
 from agent_hub.queue_backends.memory import MemoryBackend
 from agent_hub.web.waiting_room import CREDENTIAL_SECONDS, PLACES_OF_AN_ADDRESS

@@ -8,7 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from agent_hub.core.clock import Clock
-from agent_hub.core.queue_backend import Limits, QueueBackend
+from agent_hub.core.limits import Limits
+from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.queue_backends.memory import MemoryBackend
 from agent_hub.queue_backends.sqlite import SqliteBackend
 from tests.backends.redis_stores import TemporaryCluster, TemporaryRedis

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import count
 
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import Receipt, State, Submission
 from agent_hub.core.message import ALL, EMPTY_PAYLOAD, Delivery, Draft, new_message_id
-from agent_hub.core.queue_backend import Limits, QueueBackend, Receipt, State, Submission
+from agent_hub.core.queue_backend import QueueBackend
 
 PLENTY = 1 << 40
 

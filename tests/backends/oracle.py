@@ -23,14 +23,11 @@ from agent_hub.core.errors import (
     TooManyInboxes,
     TooManyWaits,
 )
-from agent_hub.core.message import ALL, HUB, UNDELIVERED, Cursor, Delivery, Message, new_message_id
-from agent_hub.core.notice import Notice
-from agent_hub.core.queue_backend import (
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import (
     Acked,
     Backlog,
-    Limits,
     Page,
-    QueueBackend,
     Receipt,
     Standing,
     State,
@@ -39,8 +36,10 @@ from agent_hub.core.queue_backend import (
     Undelivered,
     Wait,
     WaitState,
-    Watch,
 )
+from agent_hub.core.message import ALL, HUB, UNDELIVERED, Cursor, Delivery, Message, new_message_id
+from agent_hub.core.notice import Notice
+from agent_hub.core.queue_backend import QueueBackend, Watch
 
 OWED = (State.READY, State.LEASED)
 

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Self
 
 from agent_hub.core.clock import Clock
-from agent_hub.core.queue_backend import Limits
+from agent_hub.core.limits import Limits
 from agent_hub.queue_backends.redis.backend import RedisBackend
 from tests.clock import AT_WORK
 from tests.redis_server import RedisServer, redis_server

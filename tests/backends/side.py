@@ -7,18 +7,9 @@ from typing import Any
 
 from msgspec.structs import asdict, replace
 
+from agent_hub.core.mail import Acked, Backlog, Page, Receipt, Standing, State, Undelivered, Wait
 from agent_hub.core.message import HUB, Cursor, Delivery
-from agent_hub.core.queue_backend import (
-    Acked,
-    Backlog,
-    Page,
-    QueueBackend,
-    Receipt,
-    Standing,
-    State,
-    Undelivered,
-    Wait,
-)
+from agent_hub.core.queue_backend import QueueBackend
 
 UNORDERED = Acked | Backlog | Standing | Undelivered
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_hub.core.agent import Agent
-from agent_hub.core.queue_backend import Limits
+from agent_hub.core.limits import Limits
 from agent_hub.queue_backends.sqlite import SqliteBackend
 from tests.clock import ManualClock
 

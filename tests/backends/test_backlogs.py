@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from agent_hub.core.agent import Agent
-from agent_hub.core.queue_backend import Backlog, QueueBackend
+from agent_hub.core.mail import Backlog
+from agent_hub.core.queue_backend import QueueBackend
 from tests.backends.mail import letter, send, take, take_and_ack, tell_senders
 from tests.clock import ManualClock
 

@@ -6,7 +6,9 @@ import pytest
 
 from agent_hub.core.agent import Agent
 from agent_hub.core.errors import IdempotencyMismatch
-from agent_hub.core.queue_backend import Limits, QueueBackend, State
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import State
+from agent_hub.core.queue_backend import QueueBackend
 from tests.backends.mail import attempts, balance, letter, send, state_of, take, take_and_ack, texts
 from tests.clock import ManualClock
 from tests.conftest import OpenBackend

@@ -8,7 +8,9 @@ import pytest
 
 from agent_hub.core.agent import Agent
 from agent_hub.core.errors import HubError, InboxFull, SenderShare, TooManyInboxes
-from agent_hub.core.queue_backend import Limits, QueueBackend, State
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import State
+from agent_hub.core.queue_backend import QueueBackend
 from tests.backends.mail import (
     balance,
     ids,

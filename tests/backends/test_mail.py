@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import State
 from agent_hub.core.message import Cursor, Message
-from agent_hub.core.queue_backend import Limits, QueueBackend, State
+from agent_hub.core.queue_backend import QueueBackend
 from tests.backends.mail import (
     attempts,
     balance,

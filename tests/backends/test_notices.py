@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from agent_hub.core.errors import TooManyInboxes
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import State, Undelivered
 from agent_hub.core.message import HUB, UNDELIVERED, Delivery
-from agent_hub.core.queue_backend import Limits, QueueBackend, State, Undelivered
+from agent_hub.core.queue_backend import QueueBackend
 from tests.backends.mail import (
     balance,
     kill,

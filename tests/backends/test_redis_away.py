@@ -12,7 +12,7 @@ import pytest
 
 from agent_hub.core.agent import Agent
 from agent_hub.core.errors import BackendUnavailable
-from agent_hub.core.queue_backend import Receipt
+from agent_hub.core.mail import Receipt
 from agent_hub.queue_backends.redis.backend import RedisBackend
 from agent_hub.queue_backends.redis.pipeline import TICKS, Patience
 from tests.backends.mail import letter, send, take, texts

@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 
 from agent_hub.core.errors import RateLimited
-from agent_hub.core.queue_backend import Limits
+from agent_hub.core.limits import Limits
 from agent_hub.core.rate_limit import Buckets, Quota
 from agent_hub.queue_backends.redis.backend import RedisBackend
 from tests.backends.redis_stores import TemporaryCluster, TemporaryRedis, server

@@ -11,8 +11,8 @@ from redis.exceptions import ConnectionError as LostError
 
 from agent_hub.core.agent import Agent
 from agent_hub.core.bounds import LOOKED_AT_BYTES
+from agent_hub.core.limits import Limits
 from agent_hub.core.message import Cursor
-from agent_hub.core.queue_backend import Limits
 from agent_hub.queue_backends.redis import hints
 from agent_hub.queue_backends.redis.backend import RedisBackend
 from agent_hub.queue_backends.redis.link import Group

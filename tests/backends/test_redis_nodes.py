@@ -10,8 +10,9 @@ import pytest
 from agent_hub.clock import SystemClock
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.hub import Hub
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import State, WaitState
 from agent_hub.core.message import ALL, Cursor
-from agent_hub.core.queue_backend import Limits, State, WaitState
 from agent_hub.queue_backends.redis.backend import RedisBackend
 from tests.backends.mail import fail, ids, letter, send, state_of, stream, take, tell_senders, texts
 from tests.backends.redis_stores import TemporaryRedis, server

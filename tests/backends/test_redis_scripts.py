@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import pytest
 
-from agent_hub.core.queue_backend import Limits
+from agent_hub.core.limits import Limits
 from agent_hub.queue_backends.redis.keys import Keys
 from agent_hub.queue_backends.redis.lua import scripts
 from agent_hub.queue_backends.redis.store import Store, load_scripts

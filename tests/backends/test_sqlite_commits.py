@@ -15,7 +15,7 @@ import pytest
 
 from agent_hub.core.agent import Agent
 from agent_hub.core.errors import BackendUnavailable
-from agent_hub.core.queue_backend import Limits
+from agent_hub.core.limits import Limits
 from agent_hub.queue_backends.sqlite import SqliteBackend
 from tests.backends.mail import balance, ids, letter, send, take, take_and_ack, texts
 from tests.backends.sqlite_files import all_written, as_after_a_crash, page_limit, store

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from agent_hub.core.errors import BackendUnavailable
-from agent_hub.core.queue_backend import Limits
+from agent_hub.core.limits import Limits
 from agent_hub.queue_backends import journal_file
 from agent_hub.queue_backends.sqlite import SqliteBackend
 from tests.backends.mail import send, take, take_and_ack, texts

@@ -11,8 +11,9 @@ import pytest
 
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.errors import IdempotencyMismatch, InboxFull, SenderShare, TooManyInboxes
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import Standing, State, WaitState
 from agent_hub.core.message import ALL, Cursor, Delivery, new_message_id
-from agent_hub.core.queue_backend import Limits, Standing, State, WaitState
 from agent_hub.queue_backends.records import Sums
 from agent_hub.queue_backends.sqlite import SqliteBackend
 from tests.backends.mail import (

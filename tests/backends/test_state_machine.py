@@ -28,17 +28,10 @@ from msgspec.structs import replace
 
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.errors import HubError
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import Page, Receipt, State, Submission, Undelivered, Wait
 from agent_hub.core.message import ALL, Cursor, Delivery, Draft
-from agent_hub.core.queue_backend import (
-    RENEW_SECONDS,
-    Limits,
-    Page,
-    Receipt,
-    State,
-    Submission,
-    Undelivered,
-    Wait,
-)
+from agent_hub.core.queue_backend import RENEW_SECONDS
 from agent_hub.queue_backends.memory import MemoryBackend
 from tests.backends.factories import FACTORIES, Factory
 from tests.backends.oracle import Oracle

@@ -5,16 +5,10 @@ from __future__ import annotations
 import pytest
 
 from agent_hub.core.errors import InboxFull, TooManyWaits
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import Receipt, State, Submission, Wait, WaitState
 from agent_hub.core.message import new_message_id
-from agent_hub.core.queue_backend import (
-    Limits,
-    QueueBackend,
-    Receipt,
-    State,
-    Submission,
-    Wait,
-    WaitState,
-)
+from agent_hub.core.queue_backend import QueueBackend
 from tests.backends.mail import (
     attempts,
     balance,

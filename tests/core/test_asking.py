@@ -15,7 +15,8 @@ from agent_hub.core.errors import (
     WaitForSelf,
 )
 from agent_hub.core.hub import Hub
-from agent_hub.core.queue_backend import QueueBackend, State, Wait, WaitState
+from agent_hub.core.mail import State, Wait, WaitState
+from agent_hub.core.queue_backend import QueueBackend
 from tests.clock import ManualClock, settle
 from tests.core.calls import (
     ANYONE,

@@ -11,8 +11,9 @@ import pytest
 from agent_hub.core.bounds import LOOKED_AT_BYTES
 from agent_hub.core.errors import BackendUnavailable, Forbidden, Invalid, NotFound
 from agent_hub.core.hub import Hub
+from agent_hub.core.mail import Acked, State
 from agent_hub.core.principal import ORDINARY, Principal
-from agent_hub.core.queue_backend import Acked, QueueBackend, State
+from agent_hub.core.queue_backend import QueueBackend
 from tests.clock import ManualClock, settle
 from tests.core.calls import ANYONE, Counted, cancel, receive, register, send, soon, texts
 from tests.core.conftest import OpenHub

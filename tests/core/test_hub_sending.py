@@ -21,9 +21,10 @@ from agent_hub.core.errors import (
     SenderShare,
 )
 from agent_hub.core.hub import Hub
+from agent_hub.core.mail import State
 from agent_hub.core.message import is_message_id, new_message_id
 from agent_hub.core.principal import ORDINARY, Principal
-from agent_hub.core.queue_backend import QueueBackend, State
+from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.core.sending import BROADCAST_SLICE
 from agent_hub.core.similar import COMPARED
 from tests.clock import ManualClock, settle

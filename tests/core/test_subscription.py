@@ -10,9 +10,10 @@ import pytest
 from agent_hub.core.agent import Agent
 from agent_hub.core.errors import BackendUnavailable, Forbidden, Invalid
 from agent_hub.core.hub import Hub
+from agent_hub.core.mail import State, WaitState
 from agent_hub.core.message import Cursor, Delivery
 from agent_hub.core.principal import ORDINARY, Principal
-from agent_hub.core.queue_backend import RENEW_SECONDS, QueueBackend, State, WaitState
+from agent_hub.core.queue_backend import RENEW_SECONDS, QueueBackend
 from agent_hub.core.subscription import BATCH_BYTES, Subscription
 from tests.backends.factories import after_its_end
 from tests.clock import ManualClock, settle

@@ -11,8 +11,9 @@ import pytest
 from agent_hub.core.agent import Status
 from agent_hub.core.errors import BackendUnavailable, TooManyInboxes
 from agent_hub.core.hub import Hub
+from agent_hub.core.mail import State, Undelivered
 from agent_hub.core.message import UNDELIVERED
-from agent_hub.core.queue_backend import QueueBackend, State, Undelivered
+from agent_hub.core.queue_backend import QueueBackend
 from tests.backends.factories import after_its_end
 from tests.clock import ManualClock, settle
 from tests.core.calls import ANYONE, broadcast, receive, register, send, soon, texts

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agent_hub.core.agent import Agent
 from agent_hub.core.errors import BackendUnavailable, InboxFull
+from agent_hub.core.limits import Limits
 from agent_hub.core.principal import Principal
-from agent_hub.core.queue_backend import Limits
 from agent_hub.queue_backends.measured import OPERATIONS, measured
 from agent_hub.queue_backends.memory import MemoryBackend
 from tests.backends.mail import letter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent_hub.core.agent import GRACE_SECONDS
-from agent_hub.core.queue_backend import Limits
+from agent_hub.core.limits import Limits
 from agent_hub.queue_backends.memory import MemoryBackend
 from tests.clock import ManualClock
 from tests.server import running_hub

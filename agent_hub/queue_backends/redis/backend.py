@@ -13,21 +13,20 @@ from agent_hub.core.agent import Agent, Status
 from agent_hub.core.bounds import LOOKED_AT_BYTES
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import TooManyWaits
-from agent_hub.core.message import Cursor, Delivery
-from agent_hub.core.queue_backend import (
+from agent_hub.core.limits import Limits
+from agent_hub.core.mail import (
     Acked,
     Backlog,
-    Limits,
     Page,
-    QueueBackend,
     Receipt,
     Standing,
     Submission,
     Totals,
     Undelivered,
     Wait,
-    Watch,
 )
+from agent_hub.core.message import Cursor, Delivery
+from agent_hub.core.queue_backend import QueueBackend, Watch
 from agent_hub.core.rate_limit import Buckets
 from agent_hub.queue_backends.redis.buckets import SharedBuckets
 from agent_hub.queue_backends.redis.codec import (

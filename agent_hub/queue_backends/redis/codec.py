@@ -11,9 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent_hub.core.agent import Agent, Status
-from agent_hub.core.message import Cursor, Delivery, Draft, Message
-from agent_hub.core.notice import Notice
-from agent_hub.core.queue_backend import (
+from agent_hub.core.mail import (
     Acked,
     Page,
     Standing,
@@ -23,6 +21,8 @@ from agent_hub.core.queue_backend import (
     Wait,
     WaitState,
 )
+from agent_hub.core.message import Cursor, Delivery, Draft, Message
+from agent_hub.core.notice import Notice
 
 ENCODER = msgspec.msgpack.Encoder()
 

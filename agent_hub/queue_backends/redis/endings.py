@@ -7,8 +7,8 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
+from agent_hub.core.mail import Undelivered
 from agent_hub.core.notice import Notice
-from agent_hub.core.queue_backend import Undelivered
 from agent_hub.queue_backends.redis.codec import ENCODER, Pending, decode_pending, ending_of
 from agent_hub.queue_backends.redis.store import Store
 

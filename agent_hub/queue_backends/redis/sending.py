@@ -17,8 +17,8 @@ from agent_hub.core.errors import (
     InboxFull,
     SenderShare,
 )
+from agent_hub.core.mail import Receipt, Submission
 from agent_hub.core.message import ALL
-from agent_hub.core.queue_backend import Receipt, Submission
 from agent_hub.queue_backends.redis.codec import agent_of, body_of
 from agent_hub.queue_backends.redis.link import Words
 from agent_hub.queue_backends.redis.store import Store

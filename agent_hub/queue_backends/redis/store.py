@@ -13,7 +13,8 @@ from msgspec.structs import asdict
 
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import TooManyInboxes
-from agent_hub.core.queue_backend import OCCUPANCY_SECONDS, Limits
+from agent_hub.core.limits import Limits
+from agent_hub.core.queue_backend import OCCUPANCY_SECONDS
 from agent_hub.queue_backends.redis.codec import decode_news
 from agent_hub.queue_backends.redis.keys import HUB, Keys
 from agent_hub.queue_backends.redis.link import Group, Link, Words

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from agent_hub.core.errors import BackendUnavailable
-from agent_hub.core.queue_backend import Backlog, Totals
+from agent_hub.core.mail import Backlog, Totals
 from agent_hub.queue_backends.redis.codec import decode_counts
 from agent_hub.queue_backends.redis.shared import Shared
 from agent_hub.queue_backends.redis.store import Store
