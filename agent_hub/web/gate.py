@@ -267,8 +267,8 @@ class Gate:
             raise WrongOrigin("web pages of that origin may not call this hub; see --cors-origin")
 
     def _welcome(self, host: str) -> None:
-        """Raise WrongHost for a foreign name; remember a good one as it was written."""
-        if self._hosts is not None and host and _PORT.sub("", host).lower() not in self._hosts:
+        """Raise WrongHost for a foreign name, or none; remember a good one as it was written."""
+        if self._hosts is not None and _PORT.sub("", host).lower() not in self._hosts:
             raise WrongHost(f"this hub answers to {', '.join(sorted(self._hosts))}")
         if len(self._welcome_hosts) < REMEMBERED_HOSTS:
             self._welcome_hosts.add(host)

@@ -11,7 +11,7 @@ from agent_hub.app import create_app
 from agent_hub.config import Settings
 from tests.server import RunningHub, running_hub
 from tests.web.caller import JSON_HEADERS, MESSAGES
-from tests.web.raw import Answer, call
+from tests.web.raw import Answer, call, connected
 
 FOREIGN = "https://evil.example"
 ALLOWED = "https://app.example"
@@ -155,6 +155,16 @@ async def test_the_hub_answers_to_its_own_names_and_its_own_page(
 async def test_no_other_name_is_the_hub(served: RunningHub, host: str) -> None:
     answer = await call(served, "GET", "/health", headers={"Host": host})
     assert refusal(answer) == (421, "application/problem+json", "wrong_host")
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    ["GET /health HTTP/1.0\r\n", "GET /health HTTP/1.1\r\nHost:\r\n", "GET /health\r\n"],
+)
+async def test_who_names_no_host_does_not_get_in(served: RunningHub, request_line: str) -> None:
+    async with connected(served) as connection:
+        await connection.write(f"{request_line}\r\n".encode())
+        assert refusal(await connection.answer())[0] == 421
 
 
 async def test_a_name_in_the_request_target_counts_before_the_header(served: RunningHub) -> None:
