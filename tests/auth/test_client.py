@@ -10,8 +10,10 @@ import pytest
 
 import client_example
 from agent_hub import AgentClient
+from agent_hub.auth.jwts import LEEWAY_SECONDS
 from agent_hub.client import HubError, Pace
 from agent_hub.client.errors import Disconnected
+from agent_hub.core.vigil import CHECK_SECONDS
 from tests.auth.guarded import Guarded, guarded_hub
 from tests.clock import ManualClock
 from tests.web.waiting import until
@@ -64,6 +66,31 @@ async def test_a_stream_ends_for_good_when_its_token_is_revoked(
         with pytest.raises((Disconnected, HubError)) as ended:
             await reading
         assert ended.value.code in ("bad_credential", "unauthenticated")
+
+
+async def test_after_its_token_has_expired_another_client_goes_on_with_the_next(
+    guarded: Guarded, clock: ManualClock
+) -> None:
+    url, jwt = guarded.hub.url, guarded.issuer
+    first_token = jwt.token(exp=int(clock.time()) + 60)
+    async with (
+        AgentClient(url, agent_id="alpha", token=await guarded.token("alpha")) as alpha,
+        AgentClient(url, agent_id="beta", token=first_token) as first,
+    ):
+        stream = first.deliveries()
+        await alpha.send_message("beta", "before")
+        before = await anext(stream)
+        await before.ack()
+        await clock.advance(60 + LEEWAY_SECONDS + CHECK_SECONDS)
+        with pytest.raises(Disconnected) as ended:
+            await anext(stream)
+        assert (ended.value.code, ended.value.close_code) == ("bad_credential", 4500)
+        await alpha.send_message("beta", "meanwhile")
+
+        jwt.now = clock.time()
+        async with AgentClient(url, agent_id="beta", token=jwt.token(), since=first.cursor) as then:
+            delivery = await anext(then.deliveries())
+            assert (delivery.message.text, delivery.gap) == ("meanwhile", False)
 
 
 @pytest.mark.parametrize("token", ["", "two words", "é", "x\ny"])
