@@ -212,7 +212,7 @@ def decode(name: str, given: dict[str, Any] | None) -> Struct:
     try:
         return msgspec.convert(given or {}, TOOLS[name], strict=False)
     except msgspec.ValidationError as error:
-        fault = fault_of(str(error))
+        fault = fault_of(str(error), TOOLS[name])
         raise Invalid(f"{fault.pointer}: {fault.detail}", faults=(fault,)) from None
 
 

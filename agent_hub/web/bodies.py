@@ -16,7 +16,7 @@ from agent_hub.wire import strict_json
 MAX_BODY_BYTES = 1024 * 1024
 BODY_SECONDS = 15.0
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound=msgspec.Struct)
 
 
 class Bodies:
@@ -74,5 +74,5 @@ def convert_query(given: Mapping[str, str], shape: type[_T]) -> _T:
     try:
         return msgspec.convert(dict(given), shape, strict=False)
     except msgspec.ValidationError as error:
-        fault = strict_json.fault_of(str(error))
+        fault = strict_json.fault_of(str(error), shape)
         raise Invalid.at("?" + fault.pointer.lstrip("/"), fault.detail) from None

@@ -297,7 +297,7 @@ class Gate:
             return
         takes = FORM if request.path in self._forms else JSON
         if request.content_type not in (JSON, takes):
-            raise UnsupportedMediaType(f"send the body as {takes}")
+            raise UnsupportedMediaType(f"send the body with the header Content-Type: {takes}")
 
     def _is_preflight(self, request: web.Request) -> bool:
         return (

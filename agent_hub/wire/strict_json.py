@@ -20,7 +20,7 @@ MAX_DEPTH = 32
 MAX_SHOWN = 64
 """So many characters of a name that somebody else chose are repeated to them."""
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound=msgspec.Struct)
 _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d*|\.\.\.)\]")
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -114,15 +114,16 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        fault = fault_of(str(error))
+        fault = fault_of(str(error), decoder.type)
         where = fault.pointer or "the body"
         raise Invalid(f"{where}: {fault.detail}", faults=(fault,)) from None
     except msgspec.DecodeError as error:
         raise MalformedJson(str(error)) from None
 
 
-def fault_of(complaint: str) -> Fault:
-    """msgspec says where in its own path syntax; callers get a JSON Pointer.
+def fault_of(complaint: str, expected: type[msgspec.Struct]) -> Fault:
+    """msgspec says where in its own path syntax; callers get a JSON Pointer. To who wrote a field
+    that `expected` does not have, those that it has are named.
 
     The complaint repeats the name of an unknown field, whatever that is and however long: so it
     is parted at fixed words, which no name can make slow, and the name is cut.
@@ -136,8 +137,14 @@ def fault_of(complaint: str) -> Fault:
     if field:
         name = _shown(name.removesuffix("`"))
         said = f"{opening}{field}{name}`"
+        if name not in _fields(expected):
+            said += f"; this takes {', '.join(_fields(expected))}"
         pointer += "/" + name.replace("~", "~0").replace("/", "~1")
     return Fault(pointer, said[:1].lower() + said[1:])
+
+
+def _fields(struct: type[msgspec.Struct]) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(struct)]
 
 
 def _shown(name: str) -> str:

@@ -146,6 +146,30 @@ async def test_an_unknown_field_is_named_whatever_it_is_called_but_not_at_length
     assert fault["pointer"] == f"/{name}" or fault["pointer"] == f"/{name[:64]}…"
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "known"),
+    [
+        (REGISTER, {"agent-id": "new"}, "agent_id, session_id, name, capabilities, metadata"),
+        (HEARTBEAT, {"state": "idle"}, "status"),
+        (
+            MESSAGES,
+            {"from": "known", "to": "known", "content": "x"},
+            "from, to, message, text, payload, type, reply_to, ttl, wait",
+        ),
+    ],
+)
+async def test_who_writes_an_unknown_field_is_told_the_known_ones(
+    rest: Caller, path: str, body: dict[str, Any], known: str
+) -> None:
+    told = await rest.call("POST", path, json.dumps(body).encode(), status=422)
+    assert told["detail"].endswith(f"; this takes {known}")
+
+
+async def test_who_writes_an_unknown_parameter_is_told_the_known_ones(rest: Caller) -> None:
+    told = await rest.call("GET", f"{AGENTS}?state=idle", status=422)
+    assert told["detail"].endswith("unknown field `state`; this takes status, capability")
+
+
 async def test_an_empty_body_is_an_empty_object(rest: Caller) -> None:
     assert await rest.refused(REGISTER, b"", status=422) == ("invalid", ["/agent_id"])
     assert await rest.refused(MESSAGES, b"", status=422) == ("invalid", ["/from"])

@@ -119,6 +119,7 @@ async def test_a_body_that_a_page_may_post_is_refused_on_every_route(
     for path in {path for _, path in CALLS}:
         answer = await call(served, "POST", path, b'{"agent_id": "a"}', {"Content-Type": kind})
         assert refusal(answer) == (415, "application/problem+json", "unsupported_media_type"), path
+        assert b"the header Content-Type: application/json" in answer.body
     assert served.hub.registered_agents == 0
 
 
