@@ -15,6 +15,7 @@ from agent_hub.core.mail import Page, Wait
 from agent_hub.core.message import Cursor, Delivery, Draft
 from agent_hub.core.principal import ANY_END, Principal
 from agent_hub.core.sending import Broadcast, Sent
+from agent_hub.core.visible import clean
 from agent_hub.wire import messages, problems
 from mcp_bridge import rendering
 from mcp_bridge.call import Context, caller, own_url, request_id
@@ -109,7 +110,7 @@ def _proven_identity(context: Context, who: Principal) -> Answer:
     agents, scopes = sorted(who.agents or ()), sorted(who.scopes)
     own = next((one for one in agents if not one.endswith(ANY_END)), EXAMPLE_ID)
     named = ", ".join(f"`{one}`" for one in agents) or "no agent"
-    said = rendering.clean(who.subject)
+    said = clean(who.subject)
     text, answer = _file_of_identity(context, own)
     may = f"You are signed in as {said}. You may act as {named}; your scopes: {', '.join(scopes)}."
     caller = {"subject": who.subject, "agents": agents, "scopes": scopes}

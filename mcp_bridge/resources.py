@@ -22,6 +22,7 @@ from agent_hub.core.clock import Clock
 from agent_hub.core.errors import HubError, Invalid, NotFound
 from agent_hub.core.hub import Hub
 from agent_hub.core.message import Cursor, Delivery
+from agent_hub.core.visible import clean
 from agent_hub.wire import agents, messages, problems
 from mcp_bridge import rendering
 from mcp_bridge.call import Context, caller, request_id
@@ -90,7 +91,7 @@ class Resources:
         if uri.startswith(MESSAGE):
             agent_id, _, message_id = uri.removeprefix(MESSAGE).partition("/")
             return await self._message(context, agent_id, message_id), JSON
-        raise NotFound(f"no resource is at {rendering.clean(uri)}")
+        raise NotFound(f"no resource is at {clean(uri)}")
 
     async def _agents(self, context: Context) -> str:
         found = await self._hub.agents(caller(context))
@@ -107,7 +108,7 @@ class Resources:
     async def _message(self, context: Context, agent_id: str, message_id: str) -> str:
         delivery = await self._find(context, agent_id, message_id)
         if delivery is None:
-            raise NotFound(f"{agent_id} has no message {rendering.clean(message_id)}, or no longer")
+            raise NotFound(f"{agent_id} has no message {clean(message_id)}, or no longer")
         return _encode(messages.view(delivery)).decode()
 
     async def _find(self, context: Context, agent_id: str, message_id: str) -> Delivery | None:

@@ -26,6 +26,7 @@ from agent_hub.core.errors import HubError, Internal, Invalid
 from agent_hub.core.hub import Hub
 from agent_hub.core.mail import Page, State
 from agent_hub.core.message import Cursor, Delivery, Draft
+from agent_hub.core.visible import clean
 from agent_hub.wire import messages
 from mcp_bridge.answers import Answer, Answers, identity, refused
 from mcp_bridge.arguments import (
@@ -46,7 +47,6 @@ from mcp_bridge.call import (
     traceparent,
     until_written,
 )
-from mcp_bridge.rendering import clean
 
 log = logging.getLogger(__name__)
 
