@@ -123,7 +123,8 @@ class Subscription(AsyncIterator[Delivery]):
     async def _pause(self, error: HubError | None) -> None:
         pause = self._backoff.next(error) if self._told is None else self._told / 1000
         self._told = None
-        logger.info("no connection to the hub; next attempt in %.1f s (%s)", pause, error)
+        why = error or "it ended"
+        logger.info("no connection to the hub; next attempt in %.1f s (%s)", pause, why)
         await self._pace.sleep(pause)
 
     async def _live(self, connection: Connection) -> None:

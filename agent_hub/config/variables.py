@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 PREFIX = "AGENT_HUB_"
 IN_A_FILE = "_FILE"
 """What ends the name of a variable that says in which file a secret stands."""
-FOR_CLIENTS = ("TOKEN",)
+FOR_CLIENTS = ("TOKEN", "URL")
 """What the hub's clients read: it may stand where a hub starts."""
 OLDER_NAMES = {
     "MCP_SERVER_HOST": "host",

@@ -1,0 +1,1 @@
+"""The terminal client: talking through a hub by shell commands."""

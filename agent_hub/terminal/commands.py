@@ -1,0 +1,183 @@
+"""`agent-hub listen`, `send`, `ask`, `receive` and `agents`: an agent's side, for shells."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from agent_hub.client import AgentClient, Delivery, HubError, Pace
+from agent_hub.terminal import shown
+from agent_hub.terminal.output import cancel_without_reader, write, written
+
+PROGRAM = "agent-hub"
+FAILED = 1
+USAGE_ERROR = 2
+ENDINGS = {"replied": 0, "pending": 3, "crossed": 4}
+"""The exit code for each way in which a question can end."""
+
+Flags = Mapping[str, Any]
+
+
+def run(flags: Flags) -> int:
+    """Do what the command line says; the exit code."""
+    _log_to_stderr()
+    try:
+        return asyncio.run(_act(flags))
+    except HubError as error:
+        return say(shown.refusal(error), FAILED)
+    except ValueError as error:
+        return say(shown.one_line(str(error)), USAGE_ERROR)
+    except OSError as error:
+        return say(f"cannot write: {error.strerror}", FAILED)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
+
+
+async def _act(flags: Flags) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    with suppress(NotImplementedError):  # Windows has no handlers in the loop
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await _ACTIONS[flags["command"]](flags)
+
+
+def say(text: str, code: int) -> int:
+    """Say it to the person, not to the script; the exit code."""
+    print(f"{PROGRAM}: {text}", file=sys.stderr)
+    return code
+
+
+def _client(flags: Flags, agent_id: str) -> AgentClient:
+    """A script would rather know than wait long for a hub that is not there."""
+    token = os.environ.get("AGENT_HUB_TOKEN") or None
+    return AgentClient(flags["url"], agent_id=agent_id, token=token, pace=Pace(tries=3))
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+async def _listen(flags: Flags) -> int:
+    """Until told to stop, or until nobody reads what is written."""
+    with suppress(asyncio.CancelledError, BrokenPipeError):
+        cancel_without_reader()
+        async with _client(flags, flags["agent"]) as agent:
+            async for delivery in agent.deliveries():
+                await written(_shown(delivery, flags))
+                await delivery.ack()
+    return 0
+
+
+async def _receive(flags: Flags) -> int:
+    async with _client(flags, flags["agent"]) as agent:
+        owed = await agent.receive(limit=flags["limit"], wait=flags["wait"])
+        try:
+            while owed:
+                await written(_shown(owed[0], flags))
+                await owed.pop(0).ack()
+        finally:
+            for delivery in owed:
+                await delivery.release()
+    return 0
+
+
+def _shown(delivery: Delivery, flags: Flags) -> str:
+    show = shown.message_as_json if flags["json"] else shown.message
+    return show(delivery.message)
+
+
+async def _agents(flags: Flags) -> int:
+    # Whoever looks need not be one: this id is in no request.
+    async with _client(flags, "onlooker") as agent:
+        found = await agent.agents()
+    for line in map(shown.as_json, found) if flags["json"] else shown.agents(found):
+        write(line)
+    return 0
+
+
+# --- sending --------------------------------------------------------------------------------
+
+
+async def _send(flags: Flags) -> int:
+    async with _client(flags, flags["sender"]) as agent:
+        accepted = await agent.send_message(flags["to"], _content(flags), **_about(flags))
+    write(shown.as_json(accepted) if flags["json"] else accepted.message_id)
+    for doubt in shown.doubts(accepted, flags["to"]):
+        say(doubt, 0)
+    return 0
+
+
+async def _ask(flags: Flags) -> int:
+    to, seconds = flags["to"], flags["timeout"]
+    async with _client(flags, flags["sender"]) as agent:
+        answer = await agent.ask(to, _content(flags), seconds, **_about(flags))
+    said = answer.reply or answer.question
+    if flags["json"]:
+        write(shown.answer_as_json(answer))
+    elif said is not None:
+        write(shown.content(said))
+    if answer.status == "pending":
+        say(f"no reply to {answer.message_id} in {seconds} s; a later one will be ordinary mail", 0)
+    if answer.question is not None:
+        say(f"{to} asks back, in {answer.question.id}; its reply will be ordinary mail", 0)
+    return ENDINGS[answer.status]
+
+
+def _content(flags: Flags) -> str | dict[str, Any]:
+    """Raises ValueError for what cannot be sent."""
+    if flags["payload"] is not None:
+        return _object(flags["payload"])
+    if flags["text"] == "-":
+        return sys.stdin.buffer.read().decode().removesuffix("\n")
+    if flags["text"] is None and flags["type"] is None:
+        raise ValueError("give a TEXT, - to read it from stdin, or --payload")
+    return flags["text"] or ""
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"--payload is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError("--payload must be a JSON object")
+    return value
+
+
+def _about(flags: Flags) -> dict[str, Any]:
+    about = {name: flags[name] for name in ("type", "reply_to", "ttl")}
+    return {**about, "idempotency_key": flags["key"]}
+
+
+_ACTIONS: dict[str, Callable[[Flags], Awaitable[int]]] = {
+    "listen": _listen,
+    "send": _send,
+    "ask": _ask,
+    "receive": _receive,
+    "agents": _agents,
+}
+
+
+# --- what the client logs -------------------------------------------------------------------
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{PROGRAM}: {shown.one_line(super().format(record))}"
+
+
+def _log_to_stderr() -> None:
+    """The client's own log says when there is no connection."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine())
+    logger = logging.getLogger("agent_hub.client")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
