@@ -68,8 +68,8 @@ def _client(flags: Flags, agent_id: str) -> AgentClient:
 async def _listen(flags: Flags) -> int:
     """Until told to stop, or until nobody reads what is written."""
     with suppress(asyncio.CancelledError, BrokenPipeError):
-        cancel_without_reader()
         async with _client(flags, flags["agent"]) as agent:
+            cancel_without_reader()
             async for delivery in agent.deliveries():
                 await written(_shown(delivery, flags))
                 await delivery.ack()
@@ -133,22 +133,25 @@ async def _ask(flags: Flags) -> int:
 
 def _content(flags: Flags) -> str | dict[str, Any]:
     """Raises ValueError for what cannot be sent."""
-    if flags["payload"] is not None:
-        return _object(flags["payload"])
-    if flags["text"] == "-":
+    text = _stdin() if flags["text"] == "-" else flags["text"]
+    return _object(text) if flags["payload"] else text
+
+
+def _stdin() -> str:
+    """All of it, without the end of its last line."""
+    try:
         return sys.stdin.buffer.read().decode().removesuffix("\n")
-    if flags["text"] is None and flags["type"] is None:
-        raise ValueError("give a TEXT, - to read it from stdin, or --payload")
-    return flags["text"] or ""
+    except UnicodeDecodeError as error:
+        raise ValueError(f"stdin is no text in UTF-8: {error}") from error
 
 
 def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"--payload is not JSON: {error}") from error
+        raise ValueError(f"the payload is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise ValueError("--payload must be a JSON object")
+        raise ValueError("the payload must be a JSON object")
     return value
 
 

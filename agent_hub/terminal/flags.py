@@ -77,7 +77,7 @@ def _add_send(commands: Any, hub: Any) -> None:
         hub,
         "send",
         "send a message, and print its id",
-        "Send a message, and print its id. It has a TEXT, a --payload, or no more than a --type.",
+        "Send a message, and print its id.",
     )
     _add_draft(command, "an agent's id, or ALL")
 
@@ -103,9 +103,10 @@ def _add_ask(commands: Any, hub: Any) -> None:
 
 def _add_draft(command: Any, recipient: str) -> None:
     command.add_argument("to", metavar="TO", help=recipient)
-    content = command.add_mutually_exclusive_group()
-    content.add_argument("text", metavar="TEXT", nargs="?", help="the text; - reads stdin")
-    content.add_argument("--payload", metavar="JSON", help="a JSON object instead of a text")
+    command.add_argument("text", metavar="TEXT", help="what to say; - reads it from stdin")
+    command.add_argument(
+        "--payload", action="store_true", help="TEXT is a JSON object: the payload, not the text"
+    )
     command.add_argument(
         "--from", dest="sender", metavar="ID", required=True, help="the agent that sends"
     )

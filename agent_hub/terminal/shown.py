@@ -17,6 +17,7 @@ from agent_hub.core.visible import clean
 
 OPTIONAL = {"traceparent", "broadcast", "state"}
 """What the doors leave out of a message that does not have it."""
+NOT_LET_IN = {"unauthenticated", "bad_credential", "no_credential"}
 
 
 # --- for people -----------------------------------------------------------------------------
@@ -46,8 +47,8 @@ def agents(found: Sequence[Agent]) -> Iterator[str]:
     """A line for each, in columns."""
     width = max((len(agent.agent_id) for agent in found), default=0)
     for agent in found:
-        about = [agent.name or "", ", ".join(agent.capabilities)]
-        told = one_line(": ".join(filter(None, about)))
+        name = agent.name if agent.name != agent.agent_id else None
+        told = one_line(": ".join(filter(None, (name, ", ".join(agent.capabilities)))))
         yield f"{agent.agent_id:<{width}}  {agent.status:<7}  {told}".rstrip()
 
 
@@ -72,7 +73,7 @@ def _until(accepted: Accepted) -> str:
 
 def refusal(error: HubError) -> str:
     """One line: what kind of trouble, and what the hub says of it."""
-    advice = "; AGENT_HUB_TOKEN must hold a good token" if error.status == 401 else ""
+    advice = "; AGENT_HUB_TOKEN must hold a good token" if error.code in NOT_LET_IN else ""
     return one_line(f"{error}{advice}")
 
 
