@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import IO, Any, NamedTuple
 
-from tests.acceptance.process import ROOT, surroundings
+from tests.acceptance.process import ROOT
+from tests.surroundings import surroundings
 
 PATIENCE = 30.0
 """Real seconds until a test that waits in vain fails."""
@@ -28,7 +29,7 @@ class Shell:
 
     def __init__(self, url: str, variables: Mapping[str, str] | None = None) -> None:
         named = {"AGENT_HUB_URL": url, "PYTHONPATH": str(ROOT)}
-        self.variables = surroundings({**named, **(variables or {})})
+        self.variables = surroundings(**{**named, **(variables or {})})
 
     async def run(self, *arguments: str, stdin: bytes = b"", **streams: Any) -> Ended:
         """Until it ends. Its standard output can be put elsewhere by `stdout`."""

@@ -169,6 +169,15 @@ def test_an_unknown_agent_hub_variable_stops_a_subprocess_with_one_line_naming_i
     )
 
 
+def test_what_the_hubs_clients_read_may_stand_where_a_hub_starts(
+    started: list[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_HUB_URL", "http://127.0.0.1:9000/")
+    monkeypatch.setenv("AGENT_HUB_TOKEN", "ah_x")
+    assert cli.main([]) == 7
+    assert started
+
+
 def test_the_client_is_imported_at_its_first_use_and_not_before() -> None:
     code = "import agent_hub, sys; assert 'agent_hub.client' not in sys.modules"
     use = "; agent_hub.AgentClient; assert 'agent_hub.client' in sys.modules"

@@ -13,24 +13,17 @@ import pytest
 
 from agent_hub.config import OLDER_NAMES, PREFIX, Settings, flag_name
 from tests.server import running_hub
+from tests.shell import Shell, line
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LISTENER = re.compile(r'\Apython -c "\n(.*)"\n\Z', re.DOTALL)
 SETTING = re.compile(r"^\| `(--[a-z-]+)` \| `(\w+)` \| (.+?) \| .+ \|$", re.MULTILINE)
 URL = "http://localhost:8080"
 
 
 def fences(language: str) -> list[str]:
     return [body for found, body in FENCE.findall(README) if found == language]
-
-
-def listener() -> str:
-    """What the second terminal runs."""
-    found = [match[1] for body in fences("bash") if (match := LISTENER.match(body))]
-    assert len(found) == 1
-    return found[0]
 
 
 def python(program: str) -> subprocess.Popen[str]:
@@ -64,18 +57,14 @@ def test_each_of_the_two_commands_stands_alone_in_its_fence(command: str) -> Non
 
 
 async def test_the_listener_of_the_second_terminal_prints_what_is_sent() -> None:
+    command = "python -m agent_hub listen alpha-01RXGe86"
+    assert fences("bash").count(f"{command}\n") == 1
     async with running_hub() as hub:
-        program = listener().replace("AgentClient(", f"AgentClient('{hub.url}', ")
         draft = {"from": "beta-01TYEi4M", "to": "alpha-01RXGe86", "message": "Hello Alpha!"}
         async with hub.session.post("/api/v1/messages", json=draft) as answer:
             assert answer.status == 202
-        with python(program) as running:
-            try:
-                assert running.stdout is not None
-                line = await asyncio.to_thread(running.stdout.readline)
-            finally:
-                running.kill()
-        assert line == "beta-01TYEi4M: Hello Alpha!\n"
+        async with Shell(hub.url).running(*command.split()[3:]) as listening:
+            assert await line(listening.stdout) == "beta-01TYEi4M: Hello Alpha!\n"
 
 
 async def test_the_python_example_holds_its_conversation() -> None:

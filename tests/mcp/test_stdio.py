@@ -51,6 +51,17 @@ async def test_the_bridge_has_the_hubs_tools_and_resources(
         assert (await waiting)["reply"]["text"] == "yes"
 
 
+async def test_the_bridge_is_one_to_the_hub_that_the_environment_names(
+    served: RunningHub, rest: Caller
+) -> None:
+    command = ["-m", "agent_hub", "stdio"]
+    named = {"AGENT_HUB_URL": served.url}
+    parameters = StdioServerParameters(command=sys.executable, args=command, env=named)
+    async with Client(stdio_client(parameters), mode="legacy") as client:
+        await Ide(client).send("alpha", "beta", "over stdio")
+    assert (await rest.receive("beta"))["messages"]
+
+
 async def test_without_a_hub_the_bridge_says_so_and_lives_on() -> None:
     async with bridged("http://127.0.0.1:9/mcp", "legacy") as alpha:
         for _ in range(2):
