@@ -24,11 +24,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 AppendOnly = Literal["no", "always", "everysec"]
 
-PATIENCE = 30.0
 SLOTS = 16_384
 PR_SET_PDEATHSIG = 1
 """Of linux/prctl.h."""

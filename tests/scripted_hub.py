@@ -9,7 +9,8 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-PATIENCE = 5.0  # seconds after which a test is stuck; nothing waits for it
+from tests.patience import PATIENCE
+
 HEARTBEAT = 30
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.patience import PATIENCE
 from tests.surroundings import surroundings
 
 ROOT = Path(__file__).parent.parent
-START_SECONDS = 20.0
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def spawned(command: Sequence[str], port: int) -> Iterator[subprocess.Popen[byte
 
 def _wait_for(port: int) -> None:
     """Raise OSError when nobody listens there in time."""
-    give_up_at = time.monotonic() + START_SECONDS
+    give_up_at = time.monotonic() + PATIENCE
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

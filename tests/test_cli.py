@@ -13,6 +13,7 @@ import pytest
 from agent_hub import __version__, cli, logs
 from agent_hub.config import Settings
 from agent_hub.queue_backends.lock import FileLock
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 SERVER = str(ROOT / "server.py")
@@ -47,7 +48,7 @@ def run_program(*arguments: str, **variables: str) -> subprocess.CompletedProces
         env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -197,7 +198,7 @@ def test_a_second_hub_on_one_file_is_refused_by_one_line(tmp_path: Path) -> None
     lock.acquire()
     backend = f"sqlite:///{tmp_path}/hub.db"
     command = [sys.executable, SERVER, "--port", "0", "--backend", backend]
-    ended = subprocess.run(command, capture_output=True, timeout=20, check=False)
+    ended = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
     lock.release()
     assert ended.returncode == 1
     [line] = ended.stderr.decode().splitlines()

@@ -17,11 +17,10 @@ from agent_hub.client.buffer import Buffer
 from agent_hub.client.handed import Handed
 from agent_hub.config import Settings
 from tests.clock import ManualClock
+from tests.patience import PATIENCE
 
 T = TypeVar("T")
 Join = Callable[..., Awaitable[AgentClient]]
-
-PATIENCE = 10.0  # seconds after which a test is stuck; nothing waits for it
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer, unused_port
 
 from agent_hub.app import create_app
 from agent_hub.config import Settings
+from tests.patience import PATIENCE
 
 EXAMPLE = Path(__file__).parent.parent / "client_example.py"
 
@@ -23,7 +24,7 @@ def run_example(*arguments: str, url: str = "") -> subprocess.CompletedProcess[s
         [sys.executable, EXAMPLE, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
         env={**os.environ, "HUB_URL": url} if url else None,
     )

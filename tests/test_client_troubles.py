@@ -21,7 +21,8 @@ from agent_hub.client import (
     Message,
     Pace,
 )
-from tests.scripted_hub import HEARTBEAT, PATIENCE, ScriptedHub, cuts, refuses, says
+from tests.patience import PATIENCE
+from tests.scripted_hub import HEARTBEAT, ScriptedHub, cuts, refuses, says
 
 
 class Clock:

@@ -18,6 +18,7 @@ from agent_hub.auth.tokens import Tokens
 from agent_hub.clock import SystemClock
 from agent_hub.core.errors import Unauthenticated
 from agent_hub.core.principal import ORDINARY, Principal
+from tests.patience import PATIENCE
 from tests.server import running_hub
 
 TOKEN = re.compile(r"ah_[a-z2-7]{16}_[a-z2-7]{52}\n")
@@ -195,7 +196,7 @@ async def test_a_running_hub_heeds_what_the_command_line_does() -> None:
         token = await command("create", "--agent", "beta")
         assert await status(token) == 200
         await command("revoke", token)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while await status(token) == 200:
                 pass
         assert await status(token) == 401

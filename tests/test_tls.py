@@ -16,6 +16,7 @@ from aiohttp import ClientConnectorCertificateError, ClientSession, ClientTimeou
 from agent_hub.tls import NoCertificate, Tls
 from tests.acceptance.process import hub_process
 from tests.certificates import certificate
+from tests.patience import PATIENCE
 
 CALL = {
     "jsonrpc": "2.0",
@@ -36,7 +37,10 @@ async def test_every_door_is_open_over_tls_and_a_new_certificate_is_taken_at_sig
     folder.mkdir()
     cert, key = certificate(folder)
     flags = ["--backend", "memory", "--tls-cert", str(cert), "--tls-key", str(key)]
-    async with hub_process(*flags) as hub, ClientSession(timeout=ClientTimeout(20)) as session:
+    async with (
+        hub_process(*flags) as hub,
+        ClientSession(timeout=ClientTimeout(PATIENCE)) as session,
+    ):
         assert hub.url.startswith("https://127.0.0.1:")
         old = trusting(cert)
         async with session.get(f"{hub.url}/health", ssl=old) as answer:
@@ -59,11 +63,11 @@ async def test_every_door_is_open_over_tls_and_a_new_certificate_is_taken_at_sig
             await socket.send_json({"type": "heartbeat"})  # what is open goes on
             assert not socket.closed
         async with (
-            ClientSession(timeout=ClientTimeout(20)) as fresh,
+            ClientSession(timeout=ClientTimeout(PATIENCE)) as fresh,
             fresh.get(f"{hub.url}/health", ssl=trusting(new_cert)) as answer,
         ):
             assert answer.status == 200
-        async with ClientSession(timeout=ClientTimeout(20)) as fresh:
+        async with ClientSession(timeout=ClientTimeout(PATIENCE)) as fresh:
             with pytest.raises(ClientConnectorCertificateError):
                 await fresh.get(f"{hub.url}/health", ssl=old)
 

@@ -14,10 +14,10 @@ from time import monotonic
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from tests.acceptance.process import ROOT
+from tests.patience import PATIENCE
 from tests.ports import free_port
 from tests.surroundings import surroundings
 
-PATIENCE = 60.0
 POLL_SECONDS = 0.01
 
 

@@ -14,10 +14,10 @@ from typing import Any
 from aiohttp import ClientSession, ClientTimeout
 
 from tests import canary
+from tests.patience import PATIENCE
 from tests.surroundings import surroundings
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE = 20.0
 
 
 class Log:

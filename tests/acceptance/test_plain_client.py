@@ -10,6 +10,7 @@ from asyncio.subprocess import PIPE
 import pytest
 
 from tests.acceptance.process import HubProcess, hub_process
+from tests.patience import PATIENCE
 from tests.web.peer import connected, post
 
 
@@ -36,11 +37,11 @@ async def test_a_message_sent_by_curl_arrives_at_a_plain_client() -> None:
         body = {"from": "beta-01TYEi4M", "to": "alpha-01RXGe86", "message": "Hello Alpha!"}
         answer = await curl(hub, body)
         assert answer["success"] is True
-        message = await alpha.receive_json(timeout=10)
+        message = await alpha.receive_json(timeout=PATIENCE)
         assert (message["id"], message["text"]) == (answer["message_id"], "Hello Alpha!")
         body["message"] = {"type": "task_proposal", "task": "review"}  # type: ignore[assignment]
         await curl(hub, body)
-        message = await alpha.receive_json(timeout=10)
+        message = await alpha.receive_json(timeout=PATIENCE)
         assert (message["type"], message["payload"]["task"]) == ("task_proposal", "review")
 
 

@@ -10,9 +10,10 @@ import pytest
 from aiohttp import ClientSession, TCPConnector
 
 from agent_hub import cli
-from tests.acceptance.process import PATIENCE, HubProcess, hub_process
+from tests.acceptance.process import HubProcess, hub_process
 from tests.acceptance.test_signals import start
 from tests.canary import PASSWORD, found_in
+from tests.patience import PATIENCE
 from tests.ports import free_port
 from tests.prometheus.scraping import Samples, balance, scrape
 from tests.redis_server import RedisServer, redis_server

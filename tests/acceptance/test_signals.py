@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.process import ROOT, hub_process
+from tests.patience import PATIENCE
 from tests.surroundings import surroundings
 
 
@@ -75,7 +76,7 @@ def start(*flags: str, **variables: str) -> tuple[int, list[str]]:
         env=surroundings(**variables),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
     assert ended.stdout == ""

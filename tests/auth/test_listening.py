@@ -12,6 +12,7 @@ from agent_hub.core.vigil import CHECK_SECONDS
 from tests.auth.guarded import bearer, guarded_hub
 from tests.clock import ManualClock
 from tests.mcp.door import ENVELOPE, MODERN_HEADERS
+from tests.patience import PATIENCE
 
 LISTEN = {
     "jsonrpc": "2.0",
@@ -29,7 +30,7 @@ async def test_a_stream_of_a_revoked_token_ends_with_an_error(
         headers = {**MODERN_HEADERS, **bearer(token), "Mcp-Method": "subscriptions/listen"}
         async with guarded.hub.session.post("/mcp", json=LISTEN, headers=headers) as stream:
             assert stream.status == 200
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await _event(stream.content)  # it stands
                 await guarded.tokens.revoke(token)
                 await clock.advance(2 * CHECK_SECONDS)

@@ -13,9 +13,9 @@ from agent_hub.core.clock import Clock
 from agent_hub.core.limits import Limits
 from agent_hub.queue_backends.redis.backend import RedisBackend
 from tests.clock import AT_WORK
+from tests.patience import PATIENCE
 from tests.redis_server import RedisServer, redis_server
 
-PATIENCE = 60.0
 """These tests ask what is answered, not how busy the machine is."""
 _stack = ExitStack()
 atexit.register(_stack.close)

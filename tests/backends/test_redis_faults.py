@@ -19,8 +19,8 @@ from agent_hub.queue_backends.redis.link import Group
 from tests.backends.mail import balance, ids, letter, send, take, take_and_ack, texts
 from tests.backends.redis_stores import TemporaryRedis, server
 from tests.clock import ManualClock
+from tests.patience import PATIENCE
 
-PATIENCE = 30.0
 BRIEF = Limits(empty_inbox_seconds=1.0, kept_messages=0)
 
 

@@ -20,8 +20,8 @@ from agent_hub.queue_backends.redis.backend import RedisBackend
 from agent_hub.redis_way import option_fault
 from tests.backends.mail import send, take, texts
 from tests.backends.redis_stores import server
+from tests.patience import PATIENCE
 
-PATIENCE = 30.0
 AUTHORITY = trustme.CA()
 OTHER = trustme.CA()
 

@@ -21,6 +21,7 @@ from tempfile import mkdtemp
 from dockerfile_parse import DockerfileParser
 
 from tests.deploy.files import DOCKERFILE, ROOT
+from tests.patience import PATIENCE
 
 OURS = re.compile(r"(?<![\w.])/(?=(?:src|wheels|opt/agent-hub|var/lib)\b)")
 """Where the Dockerfile puts things; everything else is the system's own."""
@@ -74,13 +75,13 @@ class Image:
 
     def ask_health(self, **variables: str) -> int:
         with self._open(self.health, variables) as check:
-            check.communicate(timeout=30)
+            check.communicate(timeout=PATIENCE)
             return int(check.returncode)
 
     def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Another program in the container, as its user."""
         with self._open([*command], variables) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=PATIENCE)
             return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def _open(self, command: list[str], variables: dict[str, str]) -> subprocess.Popen[str]:

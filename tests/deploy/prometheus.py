@@ -14,9 +14,9 @@ import yaml
 from aiohttp import ClientSession, ClientTimeout
 
 from tests.deploy import files
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
-PATIENCE = 60.0
 BETWEEN_LOOKS = 0.05
 
 LEAST_FOR = 3_000

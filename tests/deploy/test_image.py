@@ -19,6 +19,7 @@ import pytest
 from tests.certificates import certificate
 from tests.deploy import files
 from tests.deploy.image import Image, built_image
+from tests.patience import PATIENCE
 from tests.ports import free_port
 from tests.redis_server import redis_server
 
@@ -68,13 +69,13 @@ def call(port: int, path: str, body: Any = None, token: str | None = None) -> An
         headers["Authorization"] = f"Bearer {token}"
     data = None if body is None else json.dumps(body).encode()
     request = Request(f"http://127.0.0.1:{port}{path}", data=data, headers=headers)
-    with urlopen(request, timeout=20) as answer:
+    with urlopen(request, timeout=PATIENCE) as answer:
         return json.loads(answer.read())
 
 
 def test_without_a_credential_it_does_not_start_and_says_why(image: Image) -> None:
     with image.start() as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert out == ""
     (line,) = err.splitlines()

@@ -26,6 +26,7 @@ from tests.mcp.door import Ide
 from tests.oauth.hubs import SignInHub
 from tests.oauth.person import Person
 from tests.oauth.site import CALLBACK
+from tests.patience import PATIENCE
 
 VERIFIER = "v" * 64
 CHALLENGE = (
@@ -178,7 +179,7 @@ def sdk_auth(
 async def signed_in_ide(hub: SignInHub, auth: OAuthClientProvider, era: str) -> AsyncIterator[Ide]:
     """An IDE with the SDK's client, which signs in when it is asked to."""
     async with (
-        httpx2.AsyncClient(auth=auth, timeout=30) as http,
+        httpx2.AsyncClient(auth=auth, timeout=PATIENCE) as http,
         Client(streamable_http_client(hub.mcp, http_client=http), mode=era) as client,
     ):
         yield Ide(client)

@@ -14,6 +14,7 @@ from aiohttp import ClientSession
 
 from agent_hub.prometheus.series import Counter, Gauge, Histogram, Series
 from agent_hub.prometheus.shared import Share
+from tests.patience import PATIENCE
 from tests.prometheus.scraping import Samples, scrape, total
 from tests.web.caller import Caller
 
@@ -39,7 +40,7 @@ async def worker(folder: Path, place: int) -> AsyncIterator[Worker]:
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             port = int(await process.stdout.readline())
         async with ClientSession(f"http://127.0.0.1:{port}") as session:
             yield Worker(process, session)

@@ -8,6 +8,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from tests.patience import PATIENCE
 from tests.server import RunningHub
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -76,7 +77,7 @@ class Line:
 
     async def close_code(self) -> int | None:
         """The code of the hub's close frame, past all other frames; None when it just cut."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             kind, data = await self.receive()
             while kind != CLOSE:
                 kind, data = await self.receive()

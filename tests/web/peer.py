@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
+from tests.patience import PATIENCE
+
 Frame = dict[str, Any]
-PATIENCE = 10.0
-"""Real seconds until a test that waits in vain fails."""
 BARRIER = b"barrier"
 EVENTS = ("agent.joined", "agent.left", "agent.status")
 

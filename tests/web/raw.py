@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests.patience import PATIENCE
 from tests.server import RunningHub
 
 SMALL = 4096
@@ -53,7 +54,7 @@ class RawConnection:
 
     async def answer(self, *, has_body: bool = True) -> Answer:
         """The next response."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             status_line, *lines = head.strip().split("\r\n")
             pairs = (line.partition(": ") for line in lines)

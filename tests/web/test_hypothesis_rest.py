@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from agent_hub.wire.problems import STATUS
 from tests.clock import ManualClock
+from tests.patience import PATIENCE
 from tests.server import RunningHub, running_hub
 from tests.web.caller import ACK, AGENTS, INBOXES, MESSAGES, PROBLEM_KEYS, RECEIVE, REGISTER
 
-PATIENCE = 20.0
 """Real seconds until an answer counts as a hang."""
 LEAKS = ("Traceback", ".py", "agent_hub", "sys.", "/usr/", "/home/", "object at 0x")
 

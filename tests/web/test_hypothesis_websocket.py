@@ -12,9 +12,10 @@ from aiohttp import WSMsgType
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.patience import PATIENCE
 from tests.server import RunningHub, running_hub
 from tests.web.line import upgraded
-from tests.web.peer import BARRIER, PATIENCE, Peer, connected
+from tests.web.peer import BARRIER, Peer, connected
 
 QUICK = 75
 THOROUGH = 1_000

@@ -10,6 +10,7 @@ from aiohttp import WSMsgType
 
 from agent_hub.web.close_codes import CloseCode
 from tests.clock import ManualClock
+from tests.patience import PATIENCE
 from tests.server import RunningHub, running_hub
 from tests.web.line import BINARY, CLOSE, PONG, TEXT, Line, dialled, frame, upgraded
 from tests.web.peer import Peer, connected, look, metric, post, state, until
@@ -24,7 +25,7 @@ async def closes(hub: RunningHub, code: int | str) -> float:
 
 async def gone(hub: RunningHub, open_sockets: int = 0) -> None:
     """Wait until the hub has no more than so many sockets, and let them be counted."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while await metric(hub, "agenthub_websocket_connections") > open_sockets:
             pass
 

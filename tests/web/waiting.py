@@ -7,9 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from agent_hub.web.attendance import TICK_SECONDS
 from tests.clock import ManualClock
-
-PATIENCE = 10.0
-"""Real seconds until a test that waits in vain fails."""
+from tests.patience import PATIENCE
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
