@@ -145,8 +145,8 @@ def _reachable(answer: Sent, to: str, now: float) -> str:
 
 
 def _broadcast(answer: Broadcast) -> str:
-    count = len(answer.accepted)
-    accepted = f"Accepted as `{answer.message_id}` for {_count(count, 'agent')}."
+    count = _count(answer.accepted_count, "agent")
+    accepted = f"Accepted as `{answer.message_id}` for {count}."
     if not answer.rejected:
         return accepted
     refused = ", ".join(f"`{agent_id}` ({code})" for agent_id, code in answer.rejected[:MAX_LISTED])

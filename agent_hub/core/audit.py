@@ -143,7 +143,7 @@ def of_draft(result: Any, draft: Draft, *args: object) -> dict[str, Any]:
     receipt = getattr(sent, "receipt", None)
     if receipt is not None:
         return {**facts, "message_ids": [receipt.message_id]}
-    return {**facts, "message_ids": [sent.message_id], "count": len(sent.accepted)}
+    return {**facts, "message_ids": [sent.message_id], "count": sent.accepted_count}
 
 
 def of_settling(result: object, agent_id: str, **more: Any) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from agent_hub.core.taking import Taking
 from agent_hub.core.vigil import Vigil, Watched
 
 UNREAD_LOOKED_AT = 64
+UNNAMED = ""
 
 _T = TypeVar("_T")
 
@@ -269,7 +270,10 @@ class Reading:
         return SettledCounts(acked=len(acked), released=released, extended=extended)
 
     async def standings(self, caller: Principal, agent_id: str, message_id: str) -> list[Standing]:
-        """Where a message stands, to its sender or a recipient. Raises NotFound."""
+        """Where a message stands, to its sender or a recipient. Raises NotFound.
+
+        To a caller who may not see who is registered, every other recipient is UNNAMED.
+        """
         check_agent_id(agent_id, "?agent_id")
         if not caller.is_anyone:
             caller.must_have(Scope.READ, Scope.SEND)
@@ -280,6 +284,9 @@ class Reading:
         standings = await self._backend.standings(agent_id, message_id) if known else []
         if not standings:
             raise NotFound(f"{agent_id} neither sent nor got a message {message_id!r}, lately")
+        if not caller.may(Scope.LIST):  # a message to ALL would name them all
+            for standing in standings:
+                standing.recipient = agent_id if standing.recipient == agent_id else UNNAMED
         return standings
 
     async def subscribe(

@@ -48,11 +48,13 @@ class Sent(Struct, kw_only=True):
 class Broadcast(Struct, kw_only=True):
     """The answer to a message to ALL: who it was accepted for, and for whom not, by code.
 
+    Both name nobody to a caller who may not see who is registered.
     `expires_at` is when the last copy does, so that a retry by the same key says the same.
     """
 
     message_id: str
     expires_at: float
+    accepted_count: int
     accepted: list[str]
     rejected: list[tuple[str, str]]
     replayed: bool
@@ -93,7 +95,11 @@ class Sending:
             self._admission.refuse_when_draining()
             if draft.to == ALL:
                 # A copy for each or for none, also when the caller hangs up in the middle.
-                return await asyncio.shield(asyncio.ensure_future(self._broadcast(caller, draft)))
+                broadcast = asyncio.ensure_future(self._broadcast(caller, draft))
+                result = await asyncio.shield(broadcast)
+                if not caller.may(Scope.LIST):
+                    result.accepted, result.rejected = [], []
+                return result
             if (counted := self._admission.take(draft.sender)) is not None:
                 await counted
             # Before the message: what was accepted is never refused.
@@ -168,6 +174,7 @@ class Sending:
         result = Broadcast(
             message_id=submission.message_id,
             expires_at=0.0,
+            accepted_count=0,
             accepted=[],
             rejected=[],
             replayed=replayed,
@@ -189,6 +196,7 @@ class Sending:
             receipt = await self._backend.send(replace(submission, recipient=recipient))
         except HubError as refusal:
             return refusal
+        result.accepted_count += 1
         result.accepted.append(recipient)
         result.expires_at = max(result.expires_at, receipt.expires_at)
         return None

@@ -319,7 +319,7 @@ def broadcast_answer(broadcast: Broadcast, durability: str) -> BroadcastAnswer:
         broadcast.message_id,
         rfc3339(broadcast.expires_at),
         durability,
-        len(broadcast.accepted),
+        broadcast.accepted_count,
         broadcast.accepted[:MAX_LISTED],
         [RejectedView(agent_id, code) for agent_id, code in broadcast.rejected],
     )

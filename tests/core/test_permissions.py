@@ -12,6 +12,7 @@ import pytest
 from agent_hub.core.agent import Agent
 from agent_hub.core.errors import AgentTaken, Forbidden, InsufficientScope, Invalid, NotFound
 from agent_hub.core.hub import Hub
+from agent_hub.core.limits import Limits
 from agent_hub.core.message import ALL
 from agent_hub.core.principal import (
     ORDINARY,
@@ -21,7 +22,9 @@ from agent_hub.core.principal import (
     check_scopes,
 )
 from agent_hub.core.queue_backend import QueueBackend
+from agent_hub.core.sending import Broadcast
 from tests.clock import ManualClock
+from tests.conftest import OpenBackend
 from tests.core.calls import ANYONE, draft, register, send
 
 QUESTION = "m_" + "A" * 22
@@ -212,6 +215,33 @@ async def test_without_the_scope_to_list_nothing_is_said_of_others(hub: Hub) -> 
     assert sent.similar == []  # type: ignore[union-attr]
     sent = await hub.send(caller("alpha"), draft(sender="alpha", to="gamm"))
     assert sent.similar == ["gamma"]  # type: ignore[union-attr]
+
+
+async def test_without_the_scope_to_list_a_broadcast_names_nobody(hub: Hub) -> None:
+    scopes = ORDINARY - {Scope.LIST}
+    await register(hub, "alpha", "beta", "gamma")
+    for who, named in ((caller("alpha", scopes=scopes), False), (caller("alpha"), True)):
+        sent = await hub.send(who, draft(sender="alpha", to=ALL))
+        assert isinstance(sent, Broadcast)
+        assert sent.accepted_count == 2
+        assert sent.accepted == (["beta", "gamma"] if named else [])
+        standings = await hub.standings(who, "alpha", sent.message_id)
+        assert [one.recipient for one in standings] == (["beta", "gamma"] if named else ["", ""])
+        own = await hub.standings(caller("beta", scopes=scopes), "beta", sent.message_id)
+        assert [one.recipient for one in own] == ["beta"]
+
+
+async def test_without_the_scope_to_list_a_broadcast_does_not_say_whose_inbox_is_full(
+    open_backend: OpenBackend, clock: ManualClock
+) -> None:
+    backend = await open_backend(Limits(inbox_messages=1))
+    hub = Hub(backend, clock)
+    await register(hub, "beta", "gamma")
+    await send(hub, to="beta")
+    who = caller("alpha", scopes=ORDINARY - {Scope.LIST})
+    sent = await hub.send(who, draft(sender="alpha", to=ALL))
+    assert isinstance(sent, Broadcast)
+    assert (sent.accepted_count, sent.accepted, sent.rejected) == (1, [], [])
 
 
 async def test_who_may_not_read_is_told_of_no_mail(hub: Hub) -> None:
