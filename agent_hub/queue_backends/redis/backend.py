@@ -126,7 +126,7 @@ class RedisBackend(QueueBackend):
         return SharedBuckets(rate, burst, clock, self._store)
 
     async def open(self) -> None:
-        """Raises BackendUnavailable when Redis does not answer, or is too old."""
+        """Raises BackendUnavailable when Redis does not answer, is too old, or has newer keys."""
         place = place_of(self._url)
         if place == UNREADABLE:
             raise unavailable(f"Redis: {place}; write a / ? # @ of its password as %2F %3F %23 %40")
@@ -136,6 +136,12 @@ class RedisBackend(QueueBackend):
         )
         self._link, self._durability = opened.link, opened.durability
         self._store.open(opened.link, place, self._streams.wake_all, self._reply_seconds)
+        try:
+            await self._store.agree_on_layout(place)
+        except BaseException:
+            await self._store.close()
+            await opened.link.close()
+            raise
         self._streams.start()
         if self._shown_by is not None:
             await self._shown_by.compare()

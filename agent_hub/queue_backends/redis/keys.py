@@ -8,6 +8,12 @@ HUB = "hub"
 """The slot of what belongs to no inbox; no agent can be called so."""
 
 
+LAYOUT = b"1"
+"""How this hub names and writes its keys. It stands in Redis beside them: what a hub of another
+version would read wrongly takes the next number.
+"""
+
+
 class Keys:
     """`<prefix>:{<agent>}:<name>`: the braces hold what a cluster chooses the slot by."""
 

@@ -16,7 +16,8 @@ from agent_hub.core.errors import TooManyInboxes
 from agent_hub.core.limits import Limits
 from agent_hub.core.queue_backend import OCCUPANCY_SECONDS
 from agent_hub.queue_backends.redis.codec import decode_news
-from agent_hub.queue_backends.redis.keys import HUB, Keys
+from agent_hub.queue_backends.redis.errors import unavailable
+from agent_hub.queue_backends.redis.keys import HUB, LAYOUT, Keys
 from agent_hub.queue_backends.redis.link import Group, Link, Words
 from agent_hub.queue_backends.redis.lua import scripts
 from agent_hub.queue_backends.redis.pipeline import Pipeline
@@ -68,6 +69,17 @@ class Store:
     @property
     def script_texts(self) -> list[str]:
         return [script.text for script in self._scripts.values()]
+
+    async def agree_on_layout(self, place: str) -> None:
+        """Raises BackendUnavailable where a hub of another kind laid out the keys."""
+        (found,) = await self.ask((("GET", self.keys.hub("layout")),))
+        if found is None:
+            (found,) = await self.hub_call("layout", LAYOUT)
+        if found != LAYOUT:
+            raise unavailable(
+                f"Redis at {place}: its keys have layout {found.decode(errors='replace')}, and "
+                f"this hub knows {LAYOUT.decode()}; start the newer hub, or take another Redis"
+            )
 
     # --- to ask ---------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.mail import Backlog, Totals
 from agent_hub.queue_backends.redis.codec import decode_counts
+from agent_hub.queue_backends.redis.keys import LAYOUT
 from agent_hub.queue_backends.redis.shared import Shared
 from agent_hub.queue_backends.redis.store import Store
 
@@ -128,6 +129,7 @@ class Sweeper:
             await self._visit([(a, bool(r)) for a, r in zip(some, registered, strict=True)])
             await self.leads()
         await self._fold_left_overs()
+        self._store.tell(self._store.hub_script("layout", LAYOUT))  # a flush takes it too
 
     async def _inboxes(self) -> list[str]:
         """Page by page: no answer holds up what others asked."""
