@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from heapq import nlargest
 from itertools import islice
 
+from agent_hub.core.message import ALL
 from agent_hub.core.presence import Presence
 
 COMPARED = 500
@@ -27,19 +28,24 @@ class SimilarIds:
         presence.on_change = self._answers.clear
 
     def to(self, agent_id: str) -> list[str]:
-        """Up to SHOWN ids, the nearest first."""
+        """Up to SHOWN ids, the nearest first, whatever their case; ALL for who means everybody."""
         if len(self._answers) >= REMEMBERED:
             self._answers.clear()
         answer = self._answers.get(agent_id)
         if answer is None:
-            known = nlargest(
-                COMPARED_CLOSELY,
-                islice(self._presence.agent_ids, COMPARED),
-                key=lambda known: _common_ends(agent_id, known),
-            )
-            answer = get_close_matches(agent_id, known, n=SHOWN, cutoff=0.6)
-            self._answers[agent_id] = answer
+            answer = self._answers[agent_id] = self._nearest(agent_id.lower())
         return answer
+
+    def _nearest(self, wanted: str) -> list[str]:
+        if wanted == ALL.lower():
+            return [ALL]
+        known = nlargest(
+            COMPARED_CLOSELY,
+            islice(self._presence.agent_ids, COMPARED),
+            key=lambda known: _common_ends(wanted, known.lower()),
+        )
+        lowered = {one.lower(): one for one in known}
+        return [lowered[one] for one in get_close_matches(wanted, lowered, n=SHOWN, cutoff=0.6)]
 
 
 def _common_ends(one: str, other: str) -> int:

@@ -169,6 +169,13 @@ async def test_for_an_id_that_nobody_registered_the_answer_names_similar_ones(hu
     assert (await send(hub, to="zzz")).similar == []
 
 
+async def test_an_id_in_another_case_is_similar_and_all_means_everybody(hub: Hub) -> None:
+    await register(hub, "vscode_client_1", "tester")
+    assert (await send(hub, to="VSCode_Client_1")).similar == ["vscode_client_1"]
+    assert (await send(hub, to="TESTER")).similar == ["tester"]
+    assert (await send(hub, to="all")).similar == ["ALL"]
+
+
 async def test_the_same_key_and_content_is_answered_the_same(hub: Hub, metrics: Counted) -> None:
     first = await send(hub, **KEY)
     again = await send(hub, **KEY)
