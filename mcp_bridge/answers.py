@@ -61,7 +61,7 @@ class Answers:
             "reply": None if reply is None else rendering.structured(reply),
             "cursor": _text_of(cursor),
         }
-        text = rendering.waited(draft, sent.receipt.message_id, wait, self._clock.time())
+        text = rendering.waited(draft, sent, wait, self._clock.time())
         return await self._with_unread(context, draft.sender, text, answer)
 
     async def mail(

@@ -153,13 +153,13 @@ def _broadcast(answer: Broadcast) -> str:
     return f"{accepted} Not accepted for: {refused}."
 
 
-def waited(draft: Draft, question_id: str, wait: Wait, now: float) -> str:
+def waited(draft: Draft, question: Sent, wait: Wait, now: float) -> str:
     """What became of a question."""
-    asked, delivery = draft.to, wait.delivery
+    asked, question_id, delivery = draft.to, question.receipt.message_id, wait.delivery
     if delivery is None:
         return (
-            f"No reply yet: `{asked}` has your question `{question_id}`. Do not ask again; "
-            "the reply will be in get_messages."
+            f"No reply yet to your question `{question_id}`. {_reachable(question, asked, now)} "
+            f"Do not ask `{asked}` again; the reply will be in get_messages."
         )
     shown = messages([delivery], draft.sender, now)
     if wait.state is WaitState.CROSSED:

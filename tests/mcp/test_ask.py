@@ -111,6 +111,23 @@ async def test_a_reply_after_the_timeout_is_found_by_get_messages(
     assert (reply["text"], reply["reply_to"]) == ("at last", question["id"])
 
 
+async def test_who_gets_no_reply_hears_whether_the_asked_one_can_be_reached(
+    rest: Caller, alpha: Ide, clock: ManualClock
+) -> None:
+    async def said(to: str) -> str:
+        return await alpha.text(
+            "send_message_and_wait", sender_id="alpha", recipient_id=to, message="?", timeout=0
+        )
+
+    await rest.register("beta")
+    assert "`beta` is active. Do not ask `beta` again;" in await said("beta")
+    missed = await said("Beta")
+    assert "Nobody has checked in as `Beta` yet" in missed
+    assert "Did you mean `beta`? Do not ask `Beta` again;" in missed
+    await clock.advance(120)
+    assert "`beta` is offline, last seen 2 min ago." in await said("beta")
+
+
 @pytest.mark.parametrize("timeout", [58, 60, 61, 300])
 async def test_without_progress_it_answers_before_common_clients_give_up(
     served: RunningHub, alpha: Ide, clock: ManualClock, timeout: float
