@@ -32,9 +32,9 @@ class CheckinClient(Struct, forbid_unknown_fields=True):
 
     client_id: MyId
     name: Annotated[str, Meta(description="what people call you")]
+    # Any: never a reason to refuse.
     capabilities: Annotated[
-        str | list[str],
-        Meta(description="what you can do, with commas", extra_json_schema={"type": "string"}),
+        Any, Meta(description="what you can do, with commas", extra_json_schema={"type": "string"})
     ] = ""
 
 
@@ -79,7 +79,8 @@ class GetMessages(Struct, forbid_unknown_fields=True):
     wait: Annotated[float, Meta(description="seconds to wait for mail, up to 50")] = 0
 
 
-class GetMyIdentity(Struct, forbid_unknown_fields=True):
+# Some clients give a tool without parameters one of their own, and let the model fill it in.
+class GetMyIdentity(Struct):
     """How to find out who you are: your id and whom you can write to stand in the file
     mcp_recipients.json in the root of your project. Shows an example of that file."""
 
@@ -90,6 +91,11 @@ TOOLS: dict[str, type[Struct]] = {
     "send_message_and_wait": SendMessageAndWait,
     "get_messages": GetMessages,
     "get_my_identity": GetMyIdentity,
+}
+
+_OPTIONAL = {
+    name: {field.encode_name for field in msgspec.structs.fields(arguments) if not field.required}
+    for name, arguments in TOOLS.items()
 }
 
 _HINTS = {
@@ -207,10 +213,16 @@ def _plain(field: dict[str, Any]) -> dict[str, Any]:
 def decode(name: str, given: dict[str, Any] | None) -> Struct:
     """The arguments of the tool of that name. Raises Invalid naming the field.
 
-    A number in quotes is a number: models write both.
+    A number in quotes is a number, and what may be left out is left out where it is null or empty:
+    models write all of these.
     """
+    filled = {
+        argument: value
+        for argument, value in (given or {}).items()
+        if not (value in (None, "") and argument in _OPTIONAL[name])
+    }
     try:
-        return msgspec.convert(given or {}, TOOLS[name], strict=False)
+        return msgspec.convert(filled, TOOLS[name], strict=False)
     except msgspec.ValidationError as error:
         fault = fault_of(str(error), TOOLS[name])
         raise Invalid(f"{fault.pointer}: {fault.detail}", faults=(fault,)) from None

@@ -191,10 +191,11 @@ def _patience(timeout: float, *, has_token: bool) -> float:
     return timeout if has_token and timeout > CLIENTS_PATIENCE else SAFE_SECONDS
 
 
-def _capabilities(given: str | Sequence[str]) -> tuple[str, ...]:
+def _capabilities(given: object) -> tuple[str, ...]:
     """Whatever a model lists, cut to the limits; this is never a reason to refuse."""
     listed = given.split(",") if isinstance(given, str) else given
-    named = (" ".join(clean(one).split()) for one in listed)
+    words = listed if isinstance(listed, list | dict) else ()
+    named = (" ".join(clean(one).split()) for one in words if isinstance(one, str))
     cut = (one[:MAX_CAPABILITY_CHARACTERS].strip() for one in named)
     return tuple(dict.fromkeys(one for one in cut if one))[:MAX_CAPABILITIES]
 

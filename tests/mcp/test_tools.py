@@ -80,6 +80,39 @@ async def test_capabilities_are_cut_and_never_refused(rest: Caller, alpha: Ide) 
     assert shown[0] == "0" + "x" * 63
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (["code", "review"], ["code", "review"]),
+        ({"code": True, "review": "often"}, ["code", "review"]),
+        (["code", 7, None, {"review": True}], ["code"]),
+        (7, []),
+        (None, []),
+    ],
+)
+async def test_capabilities_of_any_shape_are_taken_for_what_they_name(
+    rest: Caller, alpha: Ide, given: Any, shown: list[str]
+) -> None:
+    await alpha.call("checkin_client", client_id="alpha", name="Alpha", capabilities=given)
+    assert (await rest.get("/api/v1/agents/alpha"))["capabilities"] == shown
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+async def test_what_may_be_left_out_may_be_null_or_empty(
+    rest: Caller, alpha: Ide, nothing: str | None
+) -> None:
+    optional = dict.fromkeys(["reply_to", "idempotency_key"], nothing)
+    sent = await alpha.send("alpha", "beta", ttl=nothing, **optional)
+    [message] = (await rest.receive("beta"))["messages"]
+    assert (message["id"], message["reply_to"]) == (sent["message_id"], None)
+    assert await alpha.read("alpha", since=nothing, wait=nothing) == []
+
+
+async def test_who_it_is_may_be_asked_with_a_parameter_that_a_client_made_up(alpha: Ide) -> None:
+    told = await alpha.call("get_my_identity", random_string="x")
+    assert told["file"] == "mcp_recipients.json"
+
+
 async def test_a_sender_hears_whether_its_recipient_can_be_reached(
     rest: Caller, alpha: Ide, clock: ManualClock
 ) -> None:
@@ -131,6 +164,8 @@ async def test_who_asks_who_it_is_is_sent_to_the_file(served: RunningHub, alpha:
         ({"sender_id": "alpha", "recipient_id": "beta", "message": 1}, "/message"),
         ({"sender_id": "alpha", "recipient_id": "beta", "message": "", "ttl": -1}, "/ttl"),
         ({"sender_id": "alpha", "recipient_id": "beta", "message": "", "mood": 1}, "/mood"),
+        ({"sender_id": "", "recipient_id": "beta", "message": "hi"}, "/sender_id"),
+        ({"sender_id": None, "recipient_id": "beta", "message": "hi"}, "/sender_id"),
         (
             {"sender_id": "alpha", "recipient_id": "beta", "message": "", "reply_to": "that"},
             "/reply_to",
