@@ -30,7 +30,7 @@ TOP_LEVEL = (
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, without the usage before it: the fault must not drown."""
-        self.exit(USAGE_ERROR, f"{PROGRAM}: {message} (see {PROGRAM} --help)\n")
+        self.exit(USAGE_ERROR, f"{PROGRAM}: {message} (see {self.prog} --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 from typing import IO, Any, NamedTuple
 
 from tests.acceptance.process import ROOT
+from tests.server import RunningHub
 from tests.surroundings import surroundings
+from tests.web.waiting import until
 
 PATIENCE = 30.0
 """Real seconds until a test that waits in vain fails."""
@@ -70,3 +72,8 @@ async def end(process: Process) -> Ended:
     async with asyncio.timeout(PATIENCE):
         out, err = await process.communicate()
     return Ended(process.returncode, (out or b"").decode(), err.decode())
+
+
+async def asked(hub: RunningHub) -> None:
+    """Until a program has come up, and its question waits at the hub."""
+    await until(lambda: hub.hub.open_waits == 1, patience=PATIENCE)

@@ -21,7 +21,7 @@ from tests.auth.guarded import guarded_hub
 from tests.clock import ManualClock
 from tests.ports import free_port
 from tests.server import RunningHub, running_hub
-from tests.shell import Ended, Shell, end, line
+from tests.shell import PATIENCE, Ended, Shell, asked, end, line
 from tests.web.caller import AGENTS, MESSAGES, Caller
 from tests.web.waiting import until
 
@@ -213,7 +213,7 @@ async def test_receive_waits_for_what_is_not_there_yet(
     shell: Shell, rest: Caller, served: RunningHub
 ) -> None:
     receiving = asyncio.ensure_future(shell.run("receive", "alpha", "--wait", "50"))
-    await until(lambda: served.open_connections > 0)
+    await until(lambda: served.open_connections > 0, patience=PATIENCE)
     await rest.send("beta", "alpha", "at last")
     assert await receiving == Ended(0, "beta: at last\n", "")
 
@@ -295,7 +295,7 @@ async def test_ask_prints_the_reply(
     asking = asyncio.ensure_future(
         shell.run("ask", "--from", "beta", "alpha", "-", *form, stdin=b"Ready?\n")
     )
-    await until(lambda: served.hub.open_waits == 1)
+    await asked(served)
     [question] = (await rest.receive("alpha"))["messages"]
     assert question["text"] == "Ready?"
     reply = await rest.send("alpha", "beta", "two\nlines\x1b[2J", reply_to=question["id"])
@@ -316,7 +316,7 @@ async def test_ask_tells_a_reply_that_has_not_come(
     asking = asyncio.ensure_future(
         shell.run("ask", "--from", "beta", "alpha", "Ready?", "--timeout", "30")
     )
-    await until(lambda: served.hub.open_waits == 1)
+    await asked(served)
     await clock.advance(31)
     code, out, err = await asking
     assert (code, out) == (3, "")
@@ -328,7 +328,7 @@ async def test_ask_tells_a_question_from_a_reply(
     shell: Shell, rest: Caller, served: RunningHub
 ) -> None:
     asking = asyncio.ensure_future(shell.run("ask", "--from", "beta", "alpha", "Ready?"))
-    await until(lambda: served.hub.open_waits == 1)
+    await asked(served)
     back = asyncio.ensure_future(rest.send("alpha", "beta", "For what?", wait=50))
     code, out, err = await asking
     assert (code, out) == (4, "For what?\n")
@@ -336,6 +336,16 @@ async def test_ask_tells_a_question_from_a_reply(
     answered = await shell.run("send", "--from", "beta", "alpha", "That", "--reply-to", question)
     assert answered.code == 0
     assert (await back)["reply"]["text"] == "That"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_who_asks_can_be_told_to_stop(
+    shell: Shell, served: RunningHub, number: signal.Signals
+) -> None:
+    async with shell.running("ask", "--from", "beta", "alpha", "Ready?") as asking:
+        await asked(served)
+        asking.send_signal(number)
+        assert await end(asking) == Ended(128 + number, "", "")
 
 
 # --- agents ---------------------------------------------------------------------------------

@@ -19,9 +19,8 @@ from agent_hub.terminal.flags import COMMANDS
 from tests.acceptance.process import ROOT
 from tests.clock import ManualClock
 from tests.server import RunningHub, running_hub
-from tests.shell import Shell, end
+from tests.shell import Shell, asked, end
 from tests.web.caller import Caller
-from tests.web.waiting import until
 
 PAGE = (ROOT / "docs" / "terminal.md").read_text(encoding="utf-8")
 REVIEW, REPORT, LOOP, ONE_BY_ONE = re.findall(
@@ -82,7 +81,7 @@ async def script(text: str, hub: RunningHub, folder: Path) -> AsyncIterator[Proc
 
 async def test_the_ci_step_has_its_review(served: RunningHub, rest: Caller, folder: Path) -> None:
     async with script(REVIEW, served, folder) as step:
-        await until(lambda: served.hub.open_waits == 1)
+        await asked(served)
         [question] = (await rest.receive("reviewer"))["messages"]
         assert (question["type"], question["text"]) == ("request", "+ a line")
         await rest.send("reviewer", "ci", "Fine.\nDo it.", reply_to=question["id"])
@@ -94,7 +93,7 @@ async def test_the_ci_step_goes_on_without_a_review(
     served: RunningHub, folder: Path, clock: ManualClock
 ) -> None:
     async with script(REVIEW, served, folder) as step:
-        await until(lambda: served.hub.open_waits == 1)
+        await asked(served)
         await clock.advance(301)
         ended = await end(step)
     assert (ended.code, ended.out) == (0, "the reviewer takes longer than five minutes\n")

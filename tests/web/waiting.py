@@ -10,9 +10,11 @@ from tests.clock import ManualClock
 from tests.patience import PATIENCE
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]], *, patience: float = PATIENCE
+) -> None:
     """Let the event loop turn until the condition holds."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(patience):
         while True:
             holds = condition()
             if holds if isinstance(holds, bool) else await holds:
