@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
@@ -78,6 +80,44 @@ def test_the_header_that_was_not_chosen_says_nothing() -> None:
 )
 def test_every_form_of_the_standard_header_is_read(value: str, peer: str) -> None:
     assert forwarded(value).peer == peer
+
+
+BY_THE_PROXY = 'for="[2001:db8::2]:4711"'
+
+
+@pytest.mark.parametrize(
+    "opened", ['for=127.0.0.1;x="', 'for="127.0.0.1', '"', "for=127.0.0.1;x=\\"]
+)
+def test_a_quote_that_the_client_left_open_hides_no_proxy(opened: str) -> None:
+    lines = (("Forwarded", opened), ("Forwarded", BY_THE_PROXY))
+    assert client(*lines, header=FORWARDED).peer == "2001:db8::2"
+    # What a proxy itself put behind it on one line can be the client's too.
+    assert forwarded(f"{opened}, {BY_THE_PROXY}").peer in ("2001:db8::2", "unknown")
+
+
+LONG = 50_000
+AT_ONCE = 1.0
+"""Seconds of the processor, which everybody waits for; milliseconds are right."""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a" * LONG,
+        " " * LONG + '"',
+        "for=" + " " * LONG + '"',
+        '"' + '\\"' * (LONG // 2),
+        "a=" + '"\\' * (LONG // 2),
+        ('a="' + " " * 50) * (LONG // 53),
+        "a=;" * (LONG // 3),
+        "1," * (LONG // 2),
+    ],
+)
+@pytest.mark.parametrize("header", [FORWARDED, X_FORWARDED])
+def test_no_header_takes_long_to_read(header: str, value: str) -> None:
+    started = process_time()
+    client((header, value), header=header)
+    assert process_time() - started < AT_ONCE
 
 
 @pytest.mark.parametrize(
