@@ -241,7 +241,7 @@ class Stream:
             await self._refuse(Internal("the hub failed; its log knows more"), text)
 
     async def _obey(self, frame: ClientFrame) -> None:
-        if frame.type == "auth":
+        if frame.type == "auth" and frame.to is UNSET:
             return  # shown already, or not asked for
         if frame.type == "heartbeat":
             await self._hub.heartbeat(self._caller, self.agent_id, frame.status)

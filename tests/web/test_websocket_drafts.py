@@ -52,6 +52,7 @@ async def test_without_a_ref_the_answer_has_null_there() -> None:
         ({"type": "ping"}, ("ping", "", {})),
         ({"type": "request", "message": "Hello"}, ("request", "Hello", {})),
         ({"type": "my.own_type-1", "text": "x"}, ("my.own_type-1", "x", {})),
+        ({"type": "auth", "text": "x"}, ("auth", "x", {})),
         ({"type": "request", "message": {"type": "x"}}, ("request", "", {"type": "x"})),
     ],
 )
