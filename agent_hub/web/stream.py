@@ -306,13 +306,16 @@ class Stream:
         return None
 
     async def _refuse(self, error: HubError, text: bytes) -> None:
-        """Say what was wrong; a client that gets nothing right is closed."""
+        """Say what was wrong; a client that gets nothing right is closed.
+
+        What passes by itself, as a full inbox or a store that is away, is not the client's fault.
+        """
         ref = UNSET if isinstance(error, MalformedJson) else frames.ref_of(text)
         told = problem(error, self._request[CALL].request_id)
         await self._write(frames.refusal(told, ref, self._headers(error)))
-        self._errors_in_a_row += 1
+        limited = isinstance(error, RateLimited)
+        self._errors_in_a_row += limited or not error.retryable
         if self._errors_in_a_row >= MAX_ERRORS_IN_A_ROW:
-            limited = isinstance(error, RateLimited)
             code = CloseCode.RATE if limited else CloseCode.TOO_MANY_ERRORS
             await self.close(code, "too many refused frames in a row")
 

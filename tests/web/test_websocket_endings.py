@@ -8,8 +8,11 @@ import json
 import pytest
 from aiohttp import WSMsgType
 
+from agent_hub.core.limits import Limits
+from agent_hub.queue_backends.memory import MemoryBackend
 from agent_hub.web.close_codes import CloseCode
 from tests.clock import ManualClock
+from tests.core.calls import away
 from tests.patience import PATIENCE
 from tests.server import RunningHub, running_hub
 from tests.web.line import BINARY, CLOSE, PONG, TEXT, Line, dialled, frame, upgraded
@@ -201,6 +204,21 @@ async def test_one_good_frame_starts_the_count_of_errors_anew() -> None:
             for _ in range(19):
                 await beta.ask(GARBAGE)
             await beta.say({"type": "heartbeat"})
+        assert await beta.sync() == []
+
+
+async def test_no_outage_of_the_store_and_no_full_inbox_ends_it(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = MemoryBackend(clock, Limits(inbox_messages=0))
+    async with running_hub(clock=clock, backend=backend) as hub, connected(hub, "beta") as beta:
+        with monkeypatch.context() as broken:
+            broken.setattr(backend, "touch_agent", away)
+            for _ in range(20):
+                refused = await beta.ask({"type": "heartbeat"})
+                assert refused["problem"]["code"] == "backend_unavailable"
+        for _ in range(20):
+            assert (await beta.send("alpha"))["problem"]["code"] == "inbox_full"
         assert await beta.sync() == []
 
 
