@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ from agent_hub.core.bounds import (
     check_span,
 )
 from agent_hub.core.clock import Clock
-from agent_hub.core.errors import Invalid, NotFound
+from agent_hub.core.errors import BackendUnavailable, Invalid, NotFound
 from agent_hub.core.mail import Acked, Page, Standing, State
 from agent_hub.core.message import Cursor, Delivery, check_agent_id, is_message_id, message_ids_of
 from agent_hub.core.metrics import Metrics
@@ -127,9 +128,14 @@ class Reading:
         return _cut(page or await self._backend.look(agent_id, cursor, limit))
 
     async def position(self, caller: Principal, agent_id: str) -> Cursor | None:
-        """The newest position of an inbox; None for one that does not exist."""
-        await self._may_read(caller, agent_id)
-        return (await self._backend.look(agent_id, None, 0)).cursor
+        """The newest position of an inbox; None for one that does not exist.
+
+        None also when the store cannot say: the answer that it belongs to must not wait for it.
+        """
+        with suppress(BackendUnavailable):
+            await self._may_read(caller, agent_id)
+            return (await self._backend.look(agent_id, None, 0)).cursor
+        return None
 
     async def unread(self, caller: Principal, agent_id: str) -> Unread:
         """What waits for an agent, to be told beside another answer: it counts as no call.

@@ -15,7 +15,6 @@ from agent_hub.core.asking import Question
 from agent_hub.core.clock import Clock
 from agent_hub.core.deadline import within
 from agent_hub.core.errors import (
-    BackendUnavailable,
     HubError,
     Internal,
     Invalid,
@@ -24,7 +23,7 @@ from agent_hub.core.errors import (
     Unauthenticated,
 )
 from agent_hub.core.hub import Hub
-from agent_hub.core.message import Cursor, Delivery, Draft
+from agent_hub.core.message import Delivery, Draft
 from agent_hub.core.principal import Principal
 from agent_hub.core.subscription import Subscription
 from agent_hub.web.close_codes import CloseCode
@@ -279,7 +278,8 @@ class Stream:
         """Write what became of a question; the answer is one more message to be acked."""
         try:
             wait = await question.answered()
-            await self._write(frames.reply(question.question_id, wait, await self._position(), ref))
+            position = await self._hub.position(self._caller, self.agent_id)
+            await self._write(frames.reply(question.question_id, wait, position, ref))
             if wait.delivery is not None and not wait.settled:
                 await self._subscription.adopt(wait.delivery, question)
             else:
@@ -298,12 +298,6 @@ class Stream:
         except Exception:
             log.exception("question failed", extra={"agent": self.agent_id})
             await self._fail(Internal.code)
-
-    async def _position(self) -> Cursor | None:
-        """None also when the store cannot say: the answer must not wait for it."""
-        with contextlib.suppress(BackendUnavailable):
-            return await self._hub.position(self._caller, self.agent_id)
-        return None
 
     async def _refuse(self, error: HubError, text: bytes) -> None:
         """Say what was wrong; a client that gets nothing right is closed.

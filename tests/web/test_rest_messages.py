@@ -9,6 +9,7 @@ import pytest
 
 from agent_hub.core.agent import GRACE_SECONDS
 from tests.clock import ManualClock
+from tests.core.calls import away
 from tests.server import RunningHub
 from tests.web.caller import MESSAGES, Caller
 from tests.web.waiting import until
@@ -215,6 +216,19 @@ async def test_an_unanswered_question_is_pending_and_its_reply_comes_as_mail(
     assert (await rest.look("beta", since=told["cursor"]))["recovered"] is True
     late = await rest.send("alpha", "beta", "yes", reply_to=told["message_id"])
     assert [m["id"] for m in (await rest.receive("beta"))["messages"]] == [late["message_id"]]
+
+
+async def test_a_store_that_is_away_at_the_end_of_a_wait_makes_no_refusal_of_it(
+    rest: Caller, served: RunningHub, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = await asking(rest, served, **{"from": "beta", "to": "alpha", "text": "ready?"})
+    with monkeypatch.context() as broken:
+        for call in ("wait", "look"):
+            broken.setattr(served.hub._backend, call, away)
+        await clock.advance(60)
+        told = await task
+    assert (told["status"], told["reply"], told["cursor"]) == ("pending", None, None)
+    assert await rest.standing("beta", told["message_id"]) == {"alpha": "ready"}
 
 
 async def test_two_that_ask_each_other_do_not_wait_for_ever(
