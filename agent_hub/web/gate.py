@@ -30,7 +30,7 @@ from agent_hub.web.keys import CALL, Call
 from agent_hub.web.limits import Headers, add_quota
 from agent_hub.web.lobby import Lobby
 from agent_hub.web.outgoing import Outgoing
-from agent_hub.web.reply import JSON, Reply
+from agent_hub.web.reply import JSON, SERVER, Reply
 
 log = logging.getLogger(__name__)
 
@@ -216,6 +216,8 @@ class Gate:
     def finish(self, request: web.Request, reply: Headers) -> None:
         """Add the headers that every answer carries; also for a handler that writes by itself."""
         call = request[CALL]
+        if not isinstance(reply, Reply):  # else aiohttp says its own name and version
+            reply.add("Server", SERVER)
         reply.add("X-Request-Id", call.request_id)
         if call.quota_of is not None:
             add_quota(reply, self._hub.quota(call.quota_of))

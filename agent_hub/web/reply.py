@@ -17,7 +17,7 @@ from aiohttp.web_request import BaseRequest
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
-
+SERVER = "agent-hub"
 
 NO_CONTENT = 204
 
@@ -29,7 +29,7 @@ def _opening(status: int, content_type: str, second: int) -> str:
     content = "" if status == NO_CONTENT else f"Content-Type: {content_type}\r\n"
     return (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{content}"
-        f"Server: agent-hub\r\nDate: {formatdate(second, usegmt=True)}\r\n"
+        f"Server: {SERVER}\r\nDate: {formatdate(second, usegmt=True)}\r\n"
     )
 
 

@@ -199,6 +199,20 @@ async def test_a_hub_for_other_machines_answers_to_any_name() -> None:
         assert answer.status == 403
 
 
+async def test_no_answer_tells_of_what_the_hub_is_made(served: RunningHub) -> None:
+    tool = b"""{"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+               "params": {"name": "get_my_identity", "arguments": {}}}"""
+    accepted = {"Accept": "application/json, text/event-stream"}
+    for answer in (
+        await call(served, "GET", "/health"),
+        await call(served, "GET", "/nowhere"),
+        await call(served, "GET", "/ws/beta", headers=UPGRADE),
+        await call(served, "POST", "/mcp", tool, accepted),
+        await call(served, "NOT HTTP", "/"),
+    ):
+        assert answer.headers["server"] == "agent-hub", answer.status
+
+
 # --- CORS ---------------------------------------------------------------------------------
 
 
