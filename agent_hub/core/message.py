@@ -37,7 +37,10 @@ TYPE_PATTERN = f"^[a-z][a-z0-9_.-]{{0,{MAX_TYPE_CHARACTERS - 1}}}$"
 _AGENT_ID = re.compile(AGENT_ID_PATTERN.strip("^$"))
 _TYPE = re.compile(TYPE_PATTERN.strip("^$"))
 _MESSAGE_ID = re.compile(r"m_[A-Za-z0-9_-]{22}")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+# What is all zeros, or of version ff, is not valid (W3C Trace Context, 3.2.2).
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
 
 
 _IDS_AT_ONCE = 256
