@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMsgType, hdrs, web
 from msgspec import Struct
 
 from agent_hub.core.clock import Clock
@@ -90,7 +90,7 @@ class WebSockets:
             writer_limit=WRITE_AHEAD_BYTES,
             timeout=CLOSE_SECONDS,
         )
-        if not response.can_prepare(request):
+        if request.method != hdrs.METH_GET or not response.can_prepare(request):
             raise Invalid("this is a WebSocket: connect with the ws:// scheme")
         if self._callers.are_asked and request[CALL].caller is None:
             await self._admit(request, response, asked)

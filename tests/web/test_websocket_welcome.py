@@ -168,6 +168,14 @@ UPGRADE = {
 }
 
 
+async def test_a_head_request_opens_no_socket_and_disturbs_nobody() -> None:
+    async with running_hub() as hub, connected(hub, "beta") as beta:
+        async with hub.session.head("/ws/beta", headers=UPGRADE) as response:
+            assert response.status == 422
+        assert await beta.sync() == []
+        assert hub.hub.open_subscriptions == 1
+
+
 async def test_the_upgrade_carries_the_name_of_its_request() -> None:
     headers = {"X-Request-Id": "mine-1"}
     async with (
