@@ -83,7 +83,7 @@ class Waits:
 
     def match(self, message: Message, submission: Submission) -> OpenWait | None:
         """The wait that this arriving message answers; sets the wait's new state."""
-        if not self._open or submission.broadcast:
+        if not self._open:
             return None
         pending = [
             wait
@@ -94,7 +94,7 @@ class Waits:
             if message.reply_to == wait.question_id:
                 wait.state = WaitState.REPLIED
                 return wait
-        if message.reply_to is not None or not pending:
+        if message.reply_to is not None or not pending or submission.broadcast:
             return None
         return self._fall_back(pending[0], message.sender, submission.asking_since)
 

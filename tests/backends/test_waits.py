@@ -118,11 +118,16 @@ async def test_only_the_asked_one_answers(backend: QueueBackend, naming: bool) -
     assert texts(await take(backend)) == ["not asked"]
 
 
-async def test_a_broadcast_of_the_asked_one_is_no_answer(backend: QueueBackend) -> None:
+async def test_a_broadcast_of_the_asked_one_answers_only_what_it_names(
+    backend: QueueBackend,
+) -> None:
     question = await ask(backend)
     await backend.send(letter("to all", broadcast=True))
     assert await replied_with(backend, question) is None
     assert texts(await take(backend)) == ["to all"]
+    await backend.send(letter("yes, all", broadcast=True, reply_to=question.message_id))
+    assert await replied_with(backend, question) == "yes, all"
+    assert await take(backend) == []
 
 
 async def test_a_question_that_names_the_question_answers_it(backend: QueueBackend) -> None:

@@ -57,7 +57,6 @@ end
 
 -- The wait that an arriving message answers, and how.
 local function find_match(agent, record, asking_since)
-  if record[BROADCAST] == 1 then return end
   local oldest
   for _, wait in ipairs(box.waits) do
     if wait.state == 'pending' and wait.asked == record[SENDER] then
@@ -65,7 +64,7 @@ local function find_match(agent, record, asking_since)
       oldest = oldest or wait
     end
   end
-  if record[REPLY] ~= '' or not oldest then return end
+  if record[REPLY] ~= '' or not oldest or record[BROADCAST] == 1 then return end
   if not asking_since then return oldest, 'replied' end
   -- Both ask each other: the wait that stood first gives way, so that exactly one does.
   if oldest.since < asking_since or (oldest.since == asking_since and agent < record[SENDER]) then
