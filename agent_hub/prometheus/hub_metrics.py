@@ -183,7 +183,10 @@ class PrometheusMetrics(Metrics):
     async def scrape(self, hub: Hub, accept: str) -> tuple[bytes, str]:
         """Everything as text in the format that `accept` asks for, and its content type."""
         totals, agents = await self._ask_store(hub)
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except TypeError:  # the library compares a version that is not made of numbers
+            encode, content_type = choose_encoder("")
         return encode(_Told([*self._families(totals, agents)])), content_type
 
     async def _ask_store(self, hub: Hub) -> tuple[Totals | None, dict[Status, int] | None]:

@@ -126,6 +126,14 @@ async def test_metrics_come_as_prometheus_text_or_openmetrics(served: RunningHub
     assert text.endswith("# EOF\n")
 
 
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+async def test_metrics_in_a_version_that_is_none_come_as_text(
+    served: RunningHub, kind: str
+) -> None:
+    told, _ = await scrape(served, f"{kind};version=newest")
+    assert told.startswith("text/plain; version=0.0.4")
+
+
 async def test_metrics_count_a_message_from_door_to_ack(rest: Caller, served: RunningHub) -> None:
     await rest.register("beta")
     await rest.send("beta", "alpha")
