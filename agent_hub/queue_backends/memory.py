@@ -63,6 +63,7 @@ class MemoryBackend(QueueBackend):
     """
 
     name: ClassVar[str] = "memory"
+    _kind_of_inbox: ClassVar[type[Inbox]] = Inbox
 
     def __init__(
         self, clock: Clock, limits: Limits | None = None, *, journal: Journal | None = None
@@ -228,7 +229,7 @@ class MemoryBackend(QueueBackend):
 
     def _make_inbox(self, agent_id: str) -> Inbox:
         """An empty inbox with a new epoch."""
-        inbox = self._inboxes[agent_id] = Inbox(
+        inbox = self._inboxes[agent_id] = self._kind_of_inbox(
             agent_id,
             self._limits,
             journal=self._journal,
@@ -251,10 +252,10 @@ class MemoryBackend(QueueBackend):
         self._endings[ended.message_id, ended.recipient] = ended
         self._ends[ended.state] += 1
 
-    def _forgotten(self, message_id: str, inbox: Inbox) -> None:
+    def _forgotten(self, message_id: str, agent_id: str) -> None:
         sent = self._sent.get(message_id)
         if isinstance(sent, dict):
-            sent.pop(inbox.agent_id, None)
+            sent.pop(agent_id, None)
         if not (isinstance(sent, dict) and sent):
             self._sent.pop(message_id, None)
 
@@ -441,7 +442,7 @@ class MemoryBackend(QueueBackend):
         del self._inboxes[inbox.agent_id]
         self._unregistered.discard(inbox.agent_id)
         for message_id in inbox.known_ids():
-            self._forgotten(message_id, inbox)
+            self._forgotten(message_id, inbox.agent_id)
 
     async def totals(self) -> Totals:
         ready = leased = kept = 0

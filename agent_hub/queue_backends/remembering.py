@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from agent_hub.core.mail import Receipt, State
 from agent_hub.core.message import ALL
@@ -12,9 +12,9 @@ from agent_hub.queue_backends import facts
 from agent_hub.queue_backends.agents import Agents
 from agent_hub.queue_backends.claims import Claim
 from agent_hub.queue_backends.compaction import Piece
-from agent_hub.queue_backends.inbox import Inbox
 from agent_hub.queue_backends.memory import MemoryBackend, Question
 from agent_hub.queue_backends.records import Damaged, Record, Sums
+from agent_hub.queue_backends.remembering_inbox import RememberingInbox
 
 BYTES_OF_A_KEY = 150
 BYTES_OF_AN_AGENT = 300
@@ -26,6 +26,13 @@ class RememberingBackend(MemoryBackend):
     A fact about an inbox that is not known is passed over: the whole of that inbox stands in a
     later record, or it is gone.
     """
+
+    _kind_of_inbox = RememberingInbox
+
+    @property
+    def _own_inboxes(self) -> dict[str, RememberingInbox]:
+        """All inboxes, as what `_make_inbox` makes here."""
+        return cast("dict[str, RememberingInbox]", self._inboxes)
 
     def _recall(self, record: Record) -> None:
         """Let what a record says have happened. Raises Damaged when it cannot have."""
@@ -72,7 +79,7 @@ class RememberingBackend(MemoryBackend):
         """All is recalled. Whoever held a message, or waited for an answer, is gone."""
         now = self._clock.time()
         self._unregistered = self._inboxes.keys() - self._agents.keys()
-        for inbox in list(self._inboxes.values()):
+        for inbox in list(self._own_inboxes.values()):
             inbox.give_back_the_lost(now)
         questions, self._questions = self._questions, {}
         for question_id, question in questions.items():
@@ -90,7 +97,7 @@ class RememberingBackend(MemoryBackend):
 
     def _recall_accepted(self, accepted: facts.Accepted) -> None:
         message = accepted.message
-        inbox = self._inboxes.get(message.to)
+        inbox = self._own_inboxes.get(message.to)
         if inbox is None:
             return
         inbox.restore_accepted(message)
@@ -105,19 +112,19 @@ class RememberingBackend(MemoryBackend):
             self._questions[message.id] = Question(sender, message.to, accepted.fingerprint)
 
     def _recall_acked(self, acked: facts.Acked) -> None:
-        if inbox := self._inboxes.get(acked.agent_id):
+        if inbox := self._own_inboxes.get(acked.agent_id):
             inbox.restore_acked(acked)
 
     def _recall_ended(self, ended: facts.Ended) -> None:
-        if inbox := self._inboxes.get(ended.agent_id):
+        if inbox := self._own_inboxes.get(ended.agent_id):
             inbox.restore_ended(ended)
 
     def _recall_failed(self, failed: facts.Failed) -> None:
-        if inbox := self._inboxes.get(failed.agent_id):
+        if inbox := self._own_inboxes.get(failed.agent_id):
             inbox.restore_failed(failed)
 
     def _recall_rewritten(self, rewritten: facts.Rewritten) -> None:
-        if inbox := self._inboxes.get(rewritten.agent_id):
+        if inbox := self._own_inboxes.get(rewritten.agent_id):
             inbox.restore_rewritten(rewritten)
 
     def _recall_answered(self, answered: facts.Answered) -> None:
@@ -127,7 +134,8 @@ class RememberingBackend(MemoryBackend):
     def _recall_whole_inbox(self, whole: facts.WholeInbox) -> None:
         if before := self._inboxes.get(whole.agent_id):
             self._remove_inbox(before)
-        inbox = self._make_inbox(whole.agent_id)
+        self._make_inbox(whole.agent_id)
+        inbox = self._own_inboxes[whole.agent_id]
         inbox.restore(whole)
         for message_id in inbox.known_ids():
             self._remember(message_id, inbox)
@@ -225,17 +233,14 @@ class RememberingBackend(MemoryBackend):
 
         A part is looked at when its turn has come; one that is gone by then is passed over.
         """
-        for inbox in list(self._inboxes.values()):
+        for inbox in list(self._own_inboxes.values()):
             if self._inboxes.get(inbox.agent_id) is inbox:
-                yield self._whole_inbox(inbox)
+                yield inbox.whole(), inbox.weight
         for sender in self._claims.senders():
             keys = [_key(*claimed) for claimed in self._claims.of_sender(sender).items()]
             yield facts.WholeSender(sender, keys), len(keys) * BYTES_OF_A_KEY
         rest = self._rest()
         yield rest, len(rest.agents) * BYTES_OF_AN_AGENT
-
-    def _whole_inbox(self, inbox: Inbox) -> Piece:
-        return inbox.whole(), inbox.weight
 
     def _rest(self) -> facts.WholeRest:
         seconds = self._limits.abandoned_wait_seconds

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from agent_hub.core.mail import State
+from agent_hub.core.mail import Standing, State
 from agent_hub.core.message import Message
 
 NEVER = float("inf")
@@ -54,3 +54,15 @@ class Settled(Struct, gc=False, array_like=True):
     expires_at: float
     attempts: int
     forget_at: float
+
+
+def standing_of(message: Message, state: State, since: float, attempts: int) -> Standing:
+    """Where a message stands whose content is still there."""
+    return Standing(
+        recipient=message.to,
+        state=state,
+        since=since,
+        accepted_at=message.accepted_at,
+        expires_at=message.expires_at,
+        attempts=attempts,
+    )
