@@ -15,6 +15,7 @@ import pytest
 from aiohttp import ClientResponse
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from agent_hub.auth.oauth.clients import CLIENT_SECONDS, UNUSED_SECONDS
 from agent_hub.auth.store import Kind
 from agent_hub.auth.tokens import Tokens
 from tests.clock import ManualClock
@@ -161,6 +162,27 @@ async def test_only_so_many_clients_are_registered(
             async with hub.hub.session.post("/register", json=form) as response:
                 statuses.append(response.status)
         assert statuses == [201, 201, 400]
+
+
+async def test_a_registered_client_that_nobody_signs_in_with_is_forgotten_after_a_day(
+    clock: ManualClock, site: Site
+) -> None:
+    async with sign_in_hub(clock, site, oauth_dynamic_registration=True) as hub:
+        names = []
+        for _ in range(2):
+            form = {"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"}
+            async with hub.hub.session.post("/register", json=form) as response:
+                names.append((await response.json())["client_id"])
+        used, unused = names
+        client = HandClient(hub)
+        await client.code(client_id=used)
+        clock.pass_by(UNUSED_SECONDS - 1)
+        assert await hub.store.get(Kind.CLIENT, unused) is not None
+        clock.pass_by(1)
+        assert [entry.key for entry in await hub.store.entries(Kind.CLIENT)] == [used]
+        await client.code(client_id=used)
+        clock.pass_by(CLIENT_SECONDS - 1)
+        await client.code(client_id=used)
 
 
 async def test_a_registered_client_must_show_its_secret(clock: ManualClock, site: Site) -> None:

@@ -21,7 +21,9 @@ from agent_hub.core.principal import ORDINARY
 MAX_CLIENTS = 1_000
 MAX_CLIENT_BYTES = 16 * 1024
 CLIENT_SECONDS = 90 * 86_400.0
-"""How long a registered client that nobody signs in with is kept."""
+"""How long a registered client is kept after somebody signed in with it."""
+UNUSED_SECONDS = 86_400.0
+"""The same while nobody has: what a stranger left makes room for others after that."""
 
 MAX_REDIRECTS = 20
 MAX_URI_CHARACTERS = 2_000
@@ -106,17 +108,19 @@ class Clients:
             raise RegistrationError(
                 "invalid_client_metadata", f"{MAX_CLIENTS} clients are registered, and no more"
             )
-        await self.keep(given)
+        await self.keep(given, UNUSED_SECONDS)
 
-    async def keep(self, client: OAuthClientInformationFull) -> None:
-        """Keep a registered client for CLIENT_SECONDS from now."""
+    async def keep(
+        self, client: OAuthClientInformationFull, seconds: float = CLIENT_SECONDS
+    ) -> None:
+        """Keep a registered client for so long from now."""
         if client.client_id.startswith("https://"):
             return
         await self._store.put(
             Kind.CLIENT,
             client.client_id,
             client.model_dump_json(exclude_none=True).encode(),
-            expires_at=self._now() + CLIENT_SECONDS,
+            expires_at=self._now() + seconds,
         )
 
 
