@@ -40,7 +40,8 @@ class RedisServer:
     """One Redis on a port and a unix socket of its own, which it keeps over `kill` and `restart`.
 
     `append_only` is appendfsync, or "no" to keep nothing. With a `user` nobody else is let in;
-    with a `password` alone it is the default user's. A `cluster` is of this one node.
+    with a `password` alone it is the default user's. A `cluster` is of this one node, if that has
+    all `slots`.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class RedisServer:
         *,
         append_only: AppendOnly = "no",
         cluster: bool = False,
+        slots: range = range(SLOTS),
         user: str | None = None,
         password: str | None = None,
     ) -> None:
@@ -58,6 +60,7 @@ class RedisServer:
         self._folder = folder
         self._append_only = append_only
         self._cluster = cluster
+        self._slots = slots
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -107,8 +110,9 @@ class RedisServer:
             raise RuntimeError(f"no Redis: {self.log}")
         if self._cluster:
             with closing(self.client()) as client:
-                client.cluster("ADDSLOTS", *range(SLOTS))
-            self._await_cluster()
+                client.cluster("ADDSLOTS", *self._slots)
+            if len(self._slots) == SLOTS:
+                self.await_cluster()
 
     def kill(self) -> None:
         """`kill -9`: it has no time to write anything."""
@@ -121,7 +125,7 @@ class RedisServer:
         if not self._answers():
             raise RuntimeError(f"no Redis: {self.log}")
         if self._cluster:
-            self._await_cluster()
+            self.await_cluster()
 
     def stop(self) -> None:
         """End it in order, if it still runs."""
@@ -151,10 +155,11 @@ class RedisServer:
                 return True
         return False
 
-    def _await_cluster(self) -> None:
+    def await_cluster(self, slots: int = 0) -> None:
+        """Until it says that it can be asked, and knows who has so many slots."""
         with closing(self.client()) as client:
             give_up_at = time.monotonic() + PATIENCE
-            while client.cluster("INFO")["cluster_state"] != "ok":  # takes Redis two seconds
+            while not _is_ready(client.cluster("INFO"), slots):  # takes Redis two seconds
                 if time.monotonic() > give_up_at:
                     raise RuntimeError(f"no cluster: {self.log}")
                 time.sleep(0.01)
@@ -176,6 +181,10 @@ class RedisServer:
         elif self.password is not None:
             command += ["--requirepass", self.password]
         return command
+
+
+def _is_ready(about: dict[str, str], slots: int) -> bool:
+    return about["cluster_state"] == "ok" and int(about["cluster_slots_ok"]) >= slots
 
 
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -203,13 +212,19 @@ def redis_server(
     *,
     append_only: AppendOnly = "no",
     cluster: bool = False,
+    slots: range = range(SLOTS),
     user: str | None = None,
     password: str | None = None,
 ) -> Iterator[RedisServer]:
     """A running Redis in a temporary folder; it ends with the block."""
     with TemporaryDirectory(prefix="redis-") as folder:
         server = RedisServer(
-            Path(folder), append_only=append_only, cluster=cluster, user=user, password=password
+            Path(folder),
+            append_only=append_only,
+            cluster=cluster,
+            slots=slots,
+            user=user,
+            password=password,
         )
         try:
             server.start()

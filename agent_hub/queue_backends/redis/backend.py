@@ -131,9 +131,7 @@ class RedisBackend(QueueBackend):
         if place == UNREADABLE:
             raise unavailable(f"Redis: {place}; write a / ? # @ of its password as %2F %3F %23 %40")
         channel = self._store.keys.hub("box")
-        opened = await open_link(
-            self._url, place, self._store.script_texts, channel, self._reply_seconds
-        )
+        opened = await open_link(self._url, place, self._store.script_texts, channel)
         self._link, self._durability = opened.link, opened.durability
         self._store.open(opened.link, place, self._streams.wake_all, self._reply_seconds)
         try:

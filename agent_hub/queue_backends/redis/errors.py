@@ -27,6 +27,8 @@ STATES = {
     "MASTERDOWN": "this Redis is a replica that lost its primary",
     "CLUSTERDOWN": "the Redis cluster is down",
     "TRYAGAIN": "the Redis cluster moves these keys",
+    "MOVED": "the Redis cluster moves these keys",
+    "ASK": "the Redis cluster moves these keys",
     "MISCONF": "Redis cannot write its data to the disk",
     "NOREPLICAS": "Redis has too few replicas to take a write",
     "BUSY": "Redis is busy with a script",
@@ -36,7 +38,12 @@ STATES = {
     "WRONGPASS": "Redis does not take this user and password",
 }
 """What Redis can answer instead of doing a thing; nothing was done."""
-PASSING = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED"})
+PASSING = frozenset(
+    {
+        *("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED"),
+        *("CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"),
+    }
+)
 """Those that may be over at the next try, on a new connection."""
 _IN_A_SCRIPT = {
     "The user executing the script": "NOPERM",

@@ -1,15 +1,14 @@
-"""The way to Redis: one connection to one server, or a cluster's client."""
+"""The way to a Redis server: one connection."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from hiredis import pack_command
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, RedisCluster
+from redis.asyncio import BlockingConnectionPool, ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -21,10 +20,6 @@ Group: TypeAlias = Sequence[Words]
 """Commands that are given one after the other and answered together."""
 
 CONNECT_SECONDS = 2.0
-SIDE_BY_SIDE = 64
-"""Groups on their way to a cluster at once; each has a connection of its own."""
-SHAPED = ("EXPIRE", "HEXISTS", "HGETALL", "HSCAN", "PING", "SET", "SMEMBERS", "SSCAN")
-"""Commands whose answers the library would turn into something else than Redis says."""
 
 
 class Link(ABC):
@@ -78,10 +73,6 @@ async def connect(connection: AbstractConnection) -> None:
     await connection.connect()  # type: ignore[no-untyped-call]
 
 
-def _as_it_is(response: Any, **kwargs: Any) -> Any:
-    return response
-
-
 class NodeLink(Link):
     """One connection; all that is given at once goes in one write."""
 
@@ -118,48 +109,3 @@ class NodeLink(Link):
 
     async def close(self) -> None:
         await self._connection.disconnect()
-
-
-class ClusterLink(Link):
-    """A cluster: each group to the node of its keys, groups side by side.
-
-    An answer that takes longer than `reply_seconds` breaks its connection.
-    """
-
-    def __init__(self, url: str, reply_seconds: float) -> None:
-        self._url = url
-        self._client = RedisCluster.from_url(
-            url,
-            socket_timeout=max(CONNECT_SECONDS, reply_seconds),
-            socket_connect_timeout=CONNECT_SECONDS,
-            retry=Retry(NoBackoff(), 1),
-            protocol=2,
-        )
-        for command in SHAPED:
-            self._client.set_response_callback(command, _as_it_is)
-        self._side_by_side = asyncio.Semaphore(SIDE_BY_SIDE)
-
-    async def exchange(self, groups: Sequence[Group]) -> list[list[Any]]:
-        return list(await asyncio.gather(*map(self._one_by_one, groups)))
-
-    async def _one_by_one(self, group: Group) -> list[Any]:
-        async with self._side_by_side:
-            return [await self._answer(words) for words in group]
-
-    async def _answer(self, words: Words) -> Any:
-        try:
-            return await self._client.execute_command(*words)
-        except ResponseError as error:
-            return error
-        finally:
-            self.on_answer()
-
-    async def reset(self) -> None:
-        return  # the client finds out by itself which node has what
-
-    def listener(self) -> AbstractConnection:
-        """To the node of the URL: what is published reaches all nodes."""
-        return _connection(pool_of(self._url))
-
-    async def close(self) -> None:
-        await self._client.aclose()

@@ -10,9 +10,9 @@ from typing import Any
 from msgspec import Struct
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from agent_hub.queue_backends.redis.cluster import ClusterLink
 from agent_hub.queue_backends.redis.errors import broken, unavailable
 from agent_hub.queue_backends.redis.link import (
-    ClusterLink,
     Link,
     NodeLink,
     pool_of,
@@ -33,9 +33,7 @@ class Opened(Struct):
     durability: str
 
 
-async def open_link(
-    url: str, place: str, scripts: Sequence[str], channel: str, reply_seconds: float
-) -> Opened:
+async def open_link(url: str, place: str, scripts: Sequence[str], channel: str) -> Opened:
     """Connect, look, and say what was found. Raises BackendUnavailable with one line.
 
     `channel` is one of those that hints are given on.
@@ -49,7 +47,7 @@ async def open_link(
             await _warn_of_eviction(node, about)
             await _try_hints(node, url, place, channel)
         if is_cluster(about):
-            link: Link = ClusterLink(url, reply_seconds)
+            link: Link = ClusterLink(url)
             await node.close()
         else:
             await node.exchange([[("SCRIPT", "LOAD", text) for text in scripts]])

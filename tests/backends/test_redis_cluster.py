@@ -1,0 +1,187 @@
+"""A cluster of three: slots that move, a node that goes, while messages flow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, closing
+
+import pytest
+from redis.crc import key_slot
+
+from agent_hub.core.agent import Agent
+from agent_hub.core.errors import BackendUnavailable
+from agent_hub.queue_backends.redis.backend import RedisBackend
+from tests.backends.mail import letter, send, take, texts
+from tests.backends.test_redis_away import Woken, sent_again
+from tests.redis_server import SLOTS, RedisServer, redis_server
+
+PATIENCE = 30.0
+NODES = 3
+EVERYBODY = [f"id-{number}" for number in range(60)]
+
+
+def command(server: RedisServer, *words: object) -> object:
+    with closing(server.client()) as client:
+        answer: object = client.execute_command(*words)  # type: ignore[no-untyped-call]
+        return answer
+
+
+def has(number: int, agent_id: str) -> bool:
+    """Whether that node has the slot of an agent at the beginning."""
+    return key_slot(agent_id.encode()) in part(number)
+
+
+def part(number: int) -> range:
+    return range(SLOTS * number // NODES, SLOTS * (number + 1) // NODES)
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[list[RedisServer]]:
+    """Three nodes that know each other, and go on without one of them."""
+    with ExitStack() as stack:
+        nodes = [
+            stack.enter_context(redis_server(cluster=True, slots=part(number)))
+            for number in range(NODES)
+        ]
+        for epoch, node in enumerate(nodes, 1):
+            command(node, "CONFIG", "SET", "cluster-require-full-coverage", "no")
+            command(node, "CLUSTER", "SET-CONFIG-EPOCH", epoch)
+            command(node, "CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
+        for node in nodes:
+            node.await_cluster(slots=SLOTS)
+        yield nodes
+
+
+@pytest.fixture
+async def hub(whole: list[RedisServer]) -> AsyncIterator[RedisBackend]:
+    for node in whole:
+        node.flush()
+    backend = RedisBackend(whole[0].url)
+    await backend.open()
+    yield backend
+    await backend.close()
+
+
+class Move:
+    """A slot on its way from one node to another: begun, and then done."""
+
+    def __init__(self, nodes: list[RedisServer], name: str) -> None:
+        self._slot = key_slot(name.encode())
+        self._nodes = nodes
+        self._from = next(node for number, node in enumerate(nodes) if has(number, name))
+        self._to = nodes[(nodes.index(self._from) + 1) % NODES]
+
+    def begin(self) -> None:
+        at, to = (command(node, "CLUSTER", "MYID") for node in (self._from, self._to))
+        command(self._to, "CLUSTER", "SETSLOT", self._slot, "IMPORTING", at)
+        command(self._from, "CLUSTER", "SETSLOT", self._slot, "MIGRATING", to)
+
+    def carry(self, *keys: str) -> None:
+        way = ("MIGRATE", "127.0.0.1", self._to.port, "", 0, 5_000, "KEYS")
+        command(self._from, *way, *(keys or self._left()))
+
+    def _left(self) -> list[str]:
+        keys = command(self._from, "CLUSTER", "GETKEYSINSLOT", self._slot, 1_000)
+        assert isinstance(keys, list)
+        return keys
+
+    def end(self) -> None:
+        owner = command(self._to, "CLUSTER", "MYID")
+        for node in (self._to, self._from):
+            command(node, "CLUSTER", "SETSLOT", self._slot, "NODE", owner)
+
+    def back(self) -> None:
+        """As it was before, for the next test."""
+        self._from, self._to = self._to, self._from
+        self.begin()
+        if self._left():
+            self.carry()
+        self.end()
+
+
+async def test_messages_are_kept_on_all_nodes_and_wake_readers(
+    hub: RedisBackend, whole: list[RedisServer]
+) -> None:
+    woken = {name: Woken() for name in EVERYBODY}
+    for name in EVERYBODY:
+        hub.watch(name, woken[name])
+        await woken[name].wait()
+    await asyncio.gather(*(hub.send(letter(name, to=name)) for name in EVERYBODY))
+    for name in EVERYBODY:
+        await woken[name].wait()
+        assert texts(await take(hub, name)) == [name]
+    assert (await hub.totals()).accepted == len(EVERYBODY)
+    for node in whole:
+        assert command(node, "DBSIZE")
+
+
+async def test_an_inbox_that_moves_is_refused_meanwhile_and_no_other(
+    hub: RedisBackend, whole: list[RedisServer]
+) -> None:
+    await asyncio.gather(*(hub.send(letter("before", to=name)) for name in EVERYBODY))
+    move = Move(whole, EVERYBODY[0])
+    move.begin()
+    move.carry(f"agenthub:{{{EVERYBODY[0]}}}:box")
+    outcomes = await asyncio.gather(
+        *(hub.send(letter("meanwhile", to=name)) for name in EVERYBODY), return_exceptions=True
+    )
+    assert isinstance(outcomes[0], BackendUnavailable)
+    assert outcomes[0].detail == "the Redis cluster moves these keys"
+    assert not [one for one in outcomes[1:] if isinstance(one, BaseException)]
+    move.carry()
+    move.end()
+    await sent_again(hub, letter("after", to=EVERYBODY[0]))
+    assert texts(await take(hub, EVERYBODY[0])) == ["before", "after"]
+    assert texts(await take(hub, EVERYBODY[1])) == ["before", "meanwhile"]
+    await hub.ack(EVERYBODY[0], [])
+    move.back()
+
+
+async def test_what_has_moved_already_is_found_where_it_is(
+    hub: RedisBackend, whole: list[RedisServer]
+) -> None:
+    await hub.put_agent(Agent(agent_id="alpha"))
+    move = Move(whole, "hub")
+    move.begin()
+    move.carry("agenthub:{hub}:agents")
+    found = await asyncio.gather(*(hub.agent("alpha") for _ in range(200)))
+    assert {agent and agent.agent_id for agent in found} == {"alpha"}
+    move.carry()
+    move.end()
+    await send(hub, "a")
+    assert texts(await take(hub)) == ["a"]
+    move.back()
+    assert await hub.agent("alpha") is not None
+
+
+async def test_a_node_that_is_gone_takes_only_its_own_inboxes_and_no_wake_up(
+    hub: RedisBackend, whole: list[RedisServer]
+) -> None:
+    gone = next(n for n in range(NODES) if not has(n, "hub") and not has(n, "beta"))
+    staying = next(name for name in EVERYBODY if not has(gone, name))
+    leaving = next(name for name in EVERYBODY if has(gone, name))
+    backend = RedisBackend(whole[gone].url)
+    await backend.open()
+    await asyncio.gather(*(backend.send(letter("a", to=name)) for name in EVERYBODY))
+    woken = Woken()
+    backend.watch(staying, woken)
+    await woken.wait()
+    whole[gone].kill()
+    try:
+        outcomes = await asyncio.gather(
+            *(backend.send(letter("b", to=name)) for name in EVERYBODY), return_exceptions=True
+        )
+        refused = {
+            name
+            for name, outcome in zip(EVERYBODY, outcomes, strict=True)
+            if isinstance(outcome, BackendUnavailable)
+        }
+        assert refused == {name for name in EVERYBODY if has(gone, name)}
+        await woken.wait()
+        await backend.send(letter("c", to=staying))
+        assert texts(await take(backend, staying)) == ["a", "b", "c"]
+    finally:
+        whole[gone].restart()
+    await sent_again(backend, letter("d", to=leaving))
+    await backend.close()
