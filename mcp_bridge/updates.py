@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import anyio
 from mcp.server.subscriptions import ListenHandler, ResourceUpdated, ServerEvent
@@ -17,6 +18,7 @@ from mcp_types import (
 from agent_hub.core.clock import Clock, Timer
 from agent_hub.core.errors import HubError
 from agent_hub.core.hub import Hub
+from agent_hub.core.principal import Principal
 from agent_hub.core.queue_backend import Watch
 from mcp_bridge.call import Context, caller
 from mcp_bridge.resources import inbox_of
@@ -24,6 +26,8 @@ from mcp_bridge.resources import inbox_of
 PAUSE_SECONDS = 0.25
 """At most one update of an inbox in so long: it says that there is mail, not how much."""
 MAX_STREAMS = 1_024
+STREAMS_OF_ONE = MAX_STREAMS // 2
+"""For one principal: the others find room, too."""
 
 Listener = Callable[[ServerEvent], None]
 
@@ -37,18 +41,39 @@ class Updates:
         self._listeners: dict[object, Listener] = {}
         self._inboxes: dict[str, Inbox] = {}
         self._streams = ListenHandler(self, max_subscriptions=MAX_STREAMS)
+        self._of_one = Counter[str]()
 
     async def listen(
         self, context: Context, params: SubscriptionsListenRequestParams
     ) -> SubscriptionsListenResult:
         """One stream, until its client closes it, its credential is lost, or the hub ends."""
-        with ExitStack() as watching, anyio.CancelScope() as credential:
+        with (
+            self._place(caller(context)),
+            ExitStack() as watching,
+            anyio.CancelScope() as credential,
+        ):
             for uri in dict.fromkeys(params.notifications.resource_subscriptions or ()):
                 if inbox_of(uri) is not None:
                     watch = await self._watch(context, uri, credential.cancel)
                     watching.callback(self._leave, uri, watch)
             return await self._streams(context, params)
         raise MCPError(INVALID_PARAMS, "the credential has expired or was revoked")
+
+    @contextmanager
+    def _place(self, who: Principal) -> Iterator[None]:
+        """One of the streams that a principal may have; where nobody is asked who calls, any."""
+        if who.is_anyone:
+            yield
+            return
+        if self._of_one[who.subject] >= STREAMS_OF_ONE:
+            raise MCPError(INVALID_PARAMS, f"you have {STREAMS_OF_ONE} streams open; close some")
+        self._of_one[who.subject] += 1
+        try:
+            yield
+        finally:
+            self._of_one[who.subject] -= 1
+            if not self._of_one[who.subject]:
+                del self._of_one[who.subject]
 
     async def close(self, app: object) -> None:
         """End every stream as the protocol ends them, when `app` shuts down."""

@@ -32,9 +32,15 @@ class Guarded:
         self.tokens = Tokens(store, clock.time)
 
     async def token(
-        self, *agents: str, scopes: Iterable[str] = ORDINARY, lifetime: float | None = None
+        self,
+        *agents: str,
+        scopes: Iterable[str] = ORDINARY,
+        lifetime: float | None = None,
+        name: str | None = None,
     ) -> str:
-        text, _ = await self.tokens.create(agents or ("beta",), scopes=scopes, lifetime=lifetime)
+        text, _ = await self.tokens.create(
+            agents or ("beta",), name=name, scopes=scopes, lifetime=lifetime
+        )
         return text
 
     async def revoked(self) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
+import pytest
 from aiohttp import StreamReader
 
 from agent_hub.core.vigil import CHECK_SECONDS
@@ -38,12 +41,36 @@ async def test_a_stream_of_a_revoked_token_ends_with_an_error(
             assert "revoked" in ended["error"]["message"]
 
 
-async def _event(content: StreamReader) -> dict[str, dict[str, str]]:
-    """The data of the next event."""
+async def test_one_principal_leaves_streams_for_others(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_bridge.updates.STREAMS_OF_ONE", 2)
+    async with guarded_hub(tmp_path, clock) as guarded, AsyncExitStack() as open_ones:
+        beta, other = await guarded.token("beta"), await guarded.token("beta", "gamma", name="g")
+
+        async def listen(token: str) -> dict[str, Any]:
+            headers = {**MODERN_HEADERS, **bearer(token), "Mcp-Method": "subscriptions/listen"}
+            asked = guarded.hub.session.post("/mcp", json=LISTEN, headers=headers)
+            stream = await open_ones.enter_async_context(asked)
+            async with asyncio.timeout(PATIENCE):
+                return await _event(stream.content)
+
+        for _ in range(2):
+            assert "error" not in await listen(beta)
+        assert "2 streams" in (await listen(beta))["error"]["message"]
+        assert "error" not in await listen(other)
+        await guarded.tokens.revoke(beta)
+        await clock.advance(2 * CHECK_SECONDS)
+        assert "error" not in await listen(await guarded.token("beta"))
+
+
+async def _event(content: StreamReader) -> dict[str, Any]:
+    """The data of the next event, or the one answer of a refused stream."""
     while True:
         line = await content.readline()
         assert line, "the stream ended without a word"
-        if line.startswith(b"data:") and line[5:].strip():
-            told = json.loads(line[5:])
+        text = line.removeprefix(b"data:").strip()
+        if text.startswith(b"{"):
+            told = json.loads(text)
             assert isinstance(told, dict)
             return told
