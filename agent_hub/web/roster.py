@@ -55,6 +55,11 @@ class Roster:
         del self._events[stream]
         self._metrics.websocket_closed(stream.close_code)
 
+    def turned_away(self, code: int) -> None:
+        """A socket is closed that never was a stream: its credential was not good, or none."""
+        self._metrics.websocket_opened()
+        self._metrics.websocket_closed(code)
+
     def announce(self, events: list[PresenceEvent]) -> None:
         """Serialise each event once and write it to all who want it."""
         default = "all" if len(self._events) <= EVENTS_BY_DEFAULT_UP_TO else "none"

@@ -177,6 +177,8 @@ class WebSockets:
     ) -> None:
         """Say what was wrong in a frame, as a refused upgrade says it in its body."""
         told = problem(refusal, request[CALL].request_id)
+        code = _code(refusal)
+        self._roster.turned_away(code)
         try:
             async with within(self._clock, WRITE_SECONDS):
                 frame = frames.refusal(told, frames.NO_REF, retry_header(refusal))
@@ -184,7 +186,7 @@ class WebSockets:
         except (ConnectionError, TimeoutError):
             return
         reason = refusal.detail[:100].encode("ascii", "replace")
-        await response.close(code=_code(refusal), message=reason, drain=False)
+        await response.close(code=code, message=reason, drain=False)
 
 
 def _credential(text: str) -> str:

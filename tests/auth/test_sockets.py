@@ -22,7 +22,7 @@ from agent_hub.web.waiting_room import CREDENTIAL_SECONDS, PLACES_OF_AN_ADDRESS
 from tests.auth.guarded import Guarded, bearer, guarded_hub
 from tests.clock import ManualClock
 from tests.server import running_hub
-from tests.web.peer import Peer, connected
+from tests.web.peer import Peer, connected, metric
 from tests.web.waiting import until
 
 LONGEST_SECONDS = 5.0
@@ -112,6 +112,21 @@ async def test_without_a_credential_within_10_seconds_a_socket_closes_with_4502(
     async with socket(guarded) as peer:
         await guarded.clock.advance(CREDENTIAL_SECONDS)
         assert await refusal(peer) == ("unauthenticated", 4502)
+
+
+async def test_a_socket_that_is_turned_away_is_counted_by_its_code(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with guarded_hub(tmp_path, clock, metrics_open=True) as guarded:
+        for token in ("made up", 7):
+            async with socket(guarded) as peer:
+                await peer.say({"type": "auth", "token": token})
+                await refusal(peer)
+        for code in (4500, 4502):
+            assert (
+                await metric(guarded.hub, f'agenthub_websocket_closes_total{{code="{code}"}}') == 1
+            )
+        assert await metric(guarded.hub, "agenthub_websocket_connections") == 0
 
 
 async def test_who_leaves_before_it_shows_one_leaves_nothing_behind(guarded: Guarded) -> None:
