@@ -59,6 +59,9 @@ class Unread(Struct, kw_only=True):
     senders: Counter[str]
 
 
+NOTHING_UNREAD = Unread(total=0, senders=Counter())
+
+
 class _Both:
     """An interest in an inbox, with the watch over the credential that it was opened with."""
 
@@ -140,12 +143,16 @@ class Reading:
     async def unread(self, caller: Principal, agent_id: str) -> Unread:
         """What waits for an agent, to be told beside another answer: it counts as no call.
 
-        One that may not read is told of nothing: the other answer is not refused for it.
+        One that may not read is told of nothing, nor is anybody while the store is away: the other
+        answer is not refused for it.
         """
         if not caller.may(Scope.READ):
-            return Unread(total=0, senders=Counter())
-        await self._may_read(caller, agent_id)
-        page = await self._backend.look(agent_id, None, UNREAD_LOOKED_AT)
+            return NOTHING_UNREAD
+        try:
+            await self._may_read(caller, agent_id)
+            page = await self._backend.look(agent_id, None, UNREAD_LOOKED_AT)
+        except BackendUnavailable:
+            return NOTHING_UNREAD
         ready = (d.message.sender for d in page.deliveries if d.state == State.READY)
         return Unread(total=page.ready, senders=Counter(ready))
 

@@ -9,6 +9,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from tests.clock import ManualClock
+from tests.core.calls import away
 from tests.mcp.door import Ide, ide
 from tests.server import RunningHub, running_hub
 from tests.web.caller import Caller
@@ -147,6 +148,16 @@ async def test_every_result_says_when_mail_waits(rest: Caller, alpha: Ide) -> No
     await rest.send("gamma", "alpha")
     text = await alpha.text("send_message", sender_id="alpha", recipient_id="beta", message="hi")
     assert text.endswith("\n\n2 unread messages from gamma: call get_messages.")
+
+
+async def test_what_was_accepted_before_the_store_went_away_is_told_so(
+    rest: Caller, served: RunningHub, alpha: Ide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(served.hub._backend, "look", away)
+        sent = await alpha.send("alpha", "beta")
+    assert (sent["success"], sent["unread"]) == (True, 0)
+    assert await rest.standing("alpha", sent["message_id"]) == {"beta": "ready"}
 
 
 async def test_who_asks_who_it_is_is_sent_to_the_file(served: RunningHub, alpha: Ide) -> None:
