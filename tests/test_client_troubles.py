@@ -261,6 +261,19 @@ async def test_a_number_that_json_cannot_say_is_refused_before_anything_is_sent(
     assert hub.calls == []
 
 
+@pytest.mark.parametrize("message", [None, 5, b"bytes", ["a", "list"], [("a", "pair")]])
+async def test_what_is_no_message_is_refused_before_anything_is_sent(
+    hub: ScriptedHub, beta: AgentClient, message: Any
+) -> None:
+    with pytest.raises(TypeError, match="a message is a string or a mapping, not"):
+        await beta.send_message("alpha", message)
+
+
+def test_one_string_is_not_taken_for_a_list_of_capabilities() -> None:
+    with pytest.raises(TypeError, match="capabilities"):
+        AgentClient(agent_id="beta", capabilities="review, code")
+
+
 async def test_leaving_an_unknown_hub_is_fine(hub: ScriptedHub, beta: AgentClient) -> None:
     hub.script = [refuses(404, "not_found")]
     await soon(beta.deregister())
@@ -457,6 +470,49 @@ async def test_a_failing_handler_gives_its_message_back_after_a_pause_and_goes_o
     assert "not yet" in caplog.text
     listening.cancel()
     await socket.close(1001)
+
+
+async def test_a_handler_that_is_not_async_ends_the_listening_at_its_first_message(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    handled: list[str] = []
+
+    def handler(message: Message) -> None:
+        handled.append(message.id)
+
+    listening = asyncio.create_task(beta.listen(handler))  # type: ignore[arg-type]
+    socket = await hub.connection()
+    await socket.send(mail(1))
+    await socket.send(mail(2))
+    assert await socket.receive() is WSMsgType.CLOSE, "and nothing was acked or given back"
+    await socket.close(1000)
+    with pytest.raises(TypeError, match="must be an async function"):
+        await soon(listening)
+    assert handled == ["m_1"]
+
+
+async def test_that_there_is_no_hub_is_a_warning_once_until_there_was_one(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="agent_hub.client")
+    away = refuses(503, "backend_unavailable", retryable=True)
+    hub.upgrades = [away, away, away]
+    taking = asyncio.create_task(take(beta))
+    for pause in (0.25, 0.5, 1):
+        await clock.skip(pause)
+    socket = await hub.connection()
+    await socket.send({"type": "hub.welcome"})
+    await socket.send(mail(1))
+    await soon(taking)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "INFO"]
+    caplog.clear()
+    hub.upgrades = [away, away]
+    socket.cut()
+    for pause in (0.25, 0.5, 1):
+        await clock.skip(pause)
+    await hub.connection()
+    said = [record.levelname for record in caplog.records]
+    assert said == ["INFO", "WARNING", "INFO"], "that one connection ended is no trouble yet"
 
 
 async def test_a_stream_tries_for_ever_with_pauses_that_double_up_to_a_bound(

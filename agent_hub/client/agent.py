@@ -6,6 +6,7 @@ import logging
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from inspect import isawaitable
 from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote
@@ -76,6 +77,8 @@ class AgentClient:
         max_in_flight: int = 64,
         pace: Pace | None = None,
     ) -> None:
+        if isinstance(capabilities, str):  # each of its letters would be one
+            raise TypeError("capabilities is a list of strings, not a string")
         self.agent_id = agent_id_of(agent_id, name, session_id)
         self._profile = {
             "agent_id": self.agent_id,
@@ -254,7 +257,8 @@ class AgentClient:
         A message is acked when its handler has returned. If the handler raises, the error is
         logged, the message is given back after a pause that grows with each failure, and the
         listening goes on; the hub gives a message up after more than 5 such failures. A handler
-        that closes the client is not acked any more.
+        that closes the client is not acked any more. While there is no hub this waits for one,
+        and logs a warning.
         """
         backoff = Backoff(self._pace)
         async with self.deliveries() as deliveries:
@@ -263,13 +267,18 @@ class AgentClient:
 
     async def _handle(self, delivery: Delivery, handler: Handler, backoff: Backoff) -> None:
         try:
-            await handler(delivery.message)
+            handling: object = handler(delivery.message)
+            if isawaitable(handling):
+                await handling
         except Exception:
             logger.exception("the handler failed; message %s goes back", delivery.message.id)
             # Without a pause, a trouble of one second would use up all of a message's failures.
             await self._pace.sleep(backoff.next())
             await delivery.release()
         else:
+            # As a failure it would handle the message again and again, until that is dead.
+            if not isawaitable(handling):
+                raise TypeError("the handler must be an async function")
             backoff.reset()
             await delivery.ack()
 
@@ -311,11 +320,19 @@ class AgentClient:
         return {
             "from": self.agent_id,
             "to": to,
-            "message": message if isinstance(message, str) else dict(message),
+            "message": _content(message),
             "type": type_,
             "reply_to": reply_to,
             "ttl": ttl,
         }
+
+
+def _content(message: object) -> str | dict[str, Any]:
+    if isinstance(message, str):
+        return message
+    if isinstance(message, Mapping):
+        return dict(message)
+    raise TypeError(f"a message is a string or a mapping, not {type(message).__name__}")
 
 
 def _idempotent(key: str | None) -> dict[str, str]:

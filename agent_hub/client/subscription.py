@@ -48,6 +48,7 @@ class Subscription(AsyncIterator[Delivery]):
         self._buffer = Buffer(max_in_flight + KEPT)
         self._connection: Connection | None = None
         self._told: float | None = None  # by the hub: when to come back, in milliseconds
+        self._has_warned = False
         self._gap = False
         self._closing = False
         self._task = asyncio.create_task(self._run())
@@ -123,8 +124,12 @@ class Subscription(AsyncIterator[Delivery]):
     async def _pause(self, error: HubError | None) -> None:
         pause = self._backoff.next(error) if self._told is None else self._told / 1000
         self._told = None
+        # Loud once: whoever began without a hub, or with a wrong address, would wait and not know.
+        is_news = error is not None and not self._has_warned
+        self._has_warned |= is_news
+        level = logging.WARNING if is_news else logging.INFO
         why = error or "it ended"
-        logger.info("no connection to the hub; next attempt in %.1f s (%s)", pause, why)
+        logger.log(level, "no connection to the hub; next attempt in %.1f s (%s)", pause, why)
         await self._pace.sleep(pause)
 
     async def _live(self, connection: Connection) -> None:
@@ -157,6 +162,7 @@ class Subscription(AsyncIterator[Delivery]):
             logger.warning("the hub refused a frame: %s", control.problem)
 
     def _take_welcome(self, welcome: Control) -> None:
+        self._has_warned = False
         if self._connection is not None:
             self._connection.beat(welcome.heartbeat_seconds)
         if self._position.cursor is not None and not welcome.recovered:
