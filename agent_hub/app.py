@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
-import logging
-import ssl
-from collections.abc import AsyncIterator, Callable, Collection
-from functools import partial
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -20,9 +14,8 @@ from agent_hub.auth.oauth.documents import Documents
 from agent_hub.auth.oauth.server import AuthorizationServer
 from agent_hub.auth.store import CredentialStore
 from agent_hub.clock import SystemClock
-from agent_hub.config import Settings, SettingsError
+from agent_hub.config import Settings
 from agent_hub.core.clock import Clock
-from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.hub import Hub
 from agent_hub.core.limits import Limits
 from agent_hub.core.queue_backend import QueueBackend
@@ -39,12 +32,9 @@ from agent_hub.queue_backends.measured import measured
 from agent_hub.queue_backends.memory import MemoryBackend
 from agent_hub.queue_backends.redis.backend import RedisBackend
 from agent_hub.queue_backends.sqlite import SqliteBackend
-from agent_hub.signals import Signals
-from agent_hub.tls import NoCertificate, Tls
 from agent_hub.web.attendance import Attendance
 from agent_hub.web.bodies import MAX_BODY_BYTES, Bodies
 from agent_hub.web.callers import Callers
-from agent_hub.web.connection import Runner
 from agent_hub.web.gate import LOCAL_HOSTS, Access, Gate, Handler
 from agent_hub.web.keys import CALL
 from agent_hub.web.ops import Operations
@@ -53,21 +43,10 @@ from agent_hub.web.rest import Rest
 from agent_hub.web.roster import Roster
 from agent_hub.web.routes import add_routes, api_routes, operation_routes
 from agent_hub.web.websocket import WebSockets
-from agent_hub.workers import Worker, cannot_listen
 from mcp_bridge.asgi import Adapter, Application
 from mcp_bridge.mounting import PATHS, Mounting
 from mcp_bridge.server import make_server, may_wait
 from mcp_bridge.updates import Updates
-
-log = logging.getLogger(__name__)
-
-KEEP_ALIVE_SECONDS = 20.0
-SHUTDOWN_SECONDS = 3.0
-"""For a handler that does not end by itself; aiohttp waits so long twice."""
-
-MAX_FILES = 65_536
-NEW_OBJECTS = 10_000
-"""So many more containers were made than went before the garbage collector looks at them."""
 
 HUB = web.AppKey("hub", Hub)
 GATE = web.AppKey("gate", Gate)
@@ -95,13 +74,9 @@ def create_app(
     if settings.auth:
         credentials = credentials or credential_store(settings, clock)
     audit = audit_log(settings, clock, "" if share is None else f"-{share.place}")
-
-    async def owner_of(agent_id: str) -> str | None:
-        known = await backend.agent(agent_id)
-        return None if known is None else known.owner
-
     signing_in = authentication = None
     if credentials is not None:
+        owner_of = _owner_of(backend)
         signing_in = authorization_server(settings, credentials, clock, owner_of, documents, audit)
         authentication = proofs(settings, credentials, clock, signing_in, audit)
     hub = Hub(
@@ -148,6 +123,35 @@ def create_app(
     return app
 
 
+def _backend(
+    settings: Settings, clock: Clock, metrics: PrometheusMetrics, share: Share | None
+) -> QueueBackend:
+    limits = Limits(drop_oldest=settings.overflow == "drop-oldest")
+    if settings.sqlite_path is not None:
+        path, committed = settings.sqlite_path, metrics.committed
+        return measured(SqliteBackend(path, clock, limits, committed=committed), metrics)
+    url = redis_url(settings)
+    if url is not None:
+        group = None if share is None else share.group
+        return measured(RedisBackend(url, limits, group=group), metrics)
+    return MemoryBackend(clock, limits)
+
+
+def _owner_of(backend: QueueBackend) -> Callable[[str], Awaitable[str | None]]:
+    """Whose an agent is that is registered."""
+
+    async def owner_of(agent_id: str) -> str | None:
+        known = await backend.agent(agent_id)
+        return None if known is None else known.owner
+
+    return owner_of
+
+
+def _buckets(settings: Settings, clock: Clock, backend: QueueBackend) -> Buckets:
+    make = backend.buckets if settings.rate_limit_scope == "shared" else TokenBuckets
+    return make(settings.rate_limit, settings.rate_burst, clock)
+
+
 def _proxies(settings: Settings) -> Proxies | None:
     if not settings.trusted_proxy:
         return None
@@ -172,6 +176,58 @@ def _metadata_url(
         return signing_in.resource_metadata(callers.scheme(request), request.host)
 
     return url
+
+
+def _lifetime(
+    hub: Hub,
+    roster: Roster,
+    metrics: PrometheusMetrics,
+    credentials: CredentialStore | None,
+    signing_in: AuthorizationServer | None,
+    audit: AuditLog | None,
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        if credentials is not None:
+            await credentials.open()
+        if signing_in is not None:
+            await signing_in.open()
+        await hub.start()
+        yield
+        roster.close()
+        await hub.stop()
+        metrics.write()
+        if credentials is not None:
+            await credentials.close()
+        if audit is not None:
+            await asyncio.to_thread(audit.close)
+
+    return context
+
+
+async def _drain(app: web.Application) -> None:
+    """Open streams and waits end by themselves; aiohttp would wait for them to its timeout."""
+    await app[HUB].drain()
+
+
+def _mount_mcp(
+    app: web.Application, hub: Hub, clock: Clock, gate: Gate, callers: Callers, bodies: Bodies
+) -> None:
+    updates = Updates(hub, clock)
+    mounting = Mounting(
+        make_server(hub, clock, updates, __version__),
+        clock,
+        may_wait=may_wait,
+        max_body_bytes=MAX_BODY_BYTES,
+        read_body=bodies.read,
+        request_id=lambda request: request[CALL].request_id,
+        caller=lambda request: gate.caller(request, "mcp"),
+        scheme=callers.scheme,
+        on_head=gate.finish,
+    )
+    for path in PATHS:
+        gate.add(app.router, "POST", path, mounting.post, via="mcp")
+    app.cleanup_ctx.append(mounting.lifetime)
+    app.on_shutdown.append(updates.close)
 
 
 def _mount_oauth(
@@ -208,196 +264,3 @@ def _mount_oauth(
         await adapter.finish()
 
     app.on_cleanup.append(finish)
-
-
-def _mount_mcp(
-    app: web.Application, hub: Hub, clock: Clock, gate: Gate, callers: Callers, bodies: Bodies
-) -> None:
-    updates = Updates(hub, clock)
-    mounting = Mounting(
-        make_server(hub, clock, updates, __version__),
-        clock,
-        may_wait=may_wait,
-        max_body_bytes=MAX_BODY_BYTES,
-        read_body=bodies.read,
-        request_id=lambda request: request[CALL].request_id,
-        caller=lambda request: gate.caller(request, "mcp"),
-        scheme=callers.scheme,
-        on_head=gate.finish,
-    )
-    for path in PATHS:
-        gate.add(app.router, "POST", path, mounting.post, via="mcp")
-    app.cleanup_ctx.append(mounting.lifetime)
-    app.on_shutdown.append(updates.close)
-
-
-def _backend(
-    settings: Settings, clock: Clock, metrics: PrometheusMetrics, share: Share | None
-) -> QueueBackend:
-    limits = Limits(drop_oldest=settings.overflow == "drop-oldest")
-    if settings.sqlite_path is not None:
-        path, committed = settings.sqlite_path, metrics.committed
-        return measured(SqliteBackend(path, clock, limits, committed=committed), metrics)
-    url = redis_url(settings)
-    if url is not None:
-        group = None if share is None else share.group
-        return measured(RedisBackend(url, limits, group=group), metrics)
-    return MemoryBackend(clock, limits)
-
-
-def _buckets(settings: Settings, clock: Clock, backend: QueueBackend) -> Buckets:
-    make = backend.buckets if settings.rate_limit_scope == "shared" else TokenBuckets
-    return make(settings.rate_limit, settings.rate_burst, clock)
-
-
-def _lifetime(
-    hub: Hub,
-    roster: Roster,
-    metrics: PrometheusMetrics,
-    credentials: CredentialStore | None,
-    signing_in: AuthorizationServer | None,
-    audit: AuditLog | None,
-) -> Callable[[web.Application], AsyncIterator[None]]:
-    async def context(app: web.Application) -> AsyncIterator[None]:
-        if credentials is not None:
-            await credentials.open()
-        if signing_in is not None:
-            await signing_in.open()
-        await hub.start()
-        yield
-        roster.close()
-        await hub.stop()
-        metrics.write()
-        if credentials is not None:
-            await credentials.close()
-        if audit is not None:
-            await asyncio.to_thread(audit.close)
-
-    return context
-
-
-async def _drain(app: web.Application) -> None:
-    """Open streams and waits end by themselves; aiohttp would wait for them to its timeout."""
-    await app[HUB].drain()
-
-
-def make_runner(app: web.Application) -> web.AppRunner:
-    """How the application is served: deadlines that aiohttp leaves open are set here."""
-    return Runner(
-        app,
-        app[GATE],
-        access_log=None,
-        handle_signals=False,
-        keepalive_timeout=KEEP_ALIVE_SECONDS,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-        auto_decompress=False,
-    )
-
-
-def run(
-    settings: Settings,
-    worker: Worker | None = None,
-    *,
-    on_reload: Callable[[], None] = lambda: None,
-) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code of the process.
-
-    A `worker` shares the port with others, and ends when their supervisor does. `on_reload` is
-    called at SIGHUP.
-    """
-    allow_many_sockets()
-    try:
-        import uvloop
-    except ImportError:  # not on this platform
-        return asyncio.run(_serve(settings, worker, on_reload))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, worker, on_reload))
-
-
-def allow_many_sockets() -> None:
-    """Open as many as the system lets us; many let a process open 1,024 until it asks for more.
-
-    The event loop drops a connection above that without a word.
-    """
-    try:
-        import resource
-    except ImportError:  # not on this platform
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    with contextlib.suppress(OSError, ValueError):  # some systems allow less than they say
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def collect_seldom() -> None:
-    """Keep the garbage collector from what only passes by, and from what stays to the end.
-
-    The requests that wait for one commit are more objects than Python's own limit of 700, so it
-    would walk through them all the time, and find nothing (docs/decisions/0020).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(NEW_OBJECTS)
-
-
-async def _serve(settings: Settings, worker: Worker | None, on_reload: Callable[[], None]) -> int:
-    signals = Signals()
-    signals.listen()
-    share = None if worker is None else Share(worker.folder, worker.number)
-    try:
-        tls = _tls(settings)
-        app = create_app(settings, share=share)
-    except (NoCertificate, SettingsError) as error:
-        log.critical("cannot start: %s", error)
-        return 1
-    except OSError as error:
-        log.critical("cannot start: %s: %s", error.filename, error.strerror)
-        return 1
-    signals.on_reload += [on_reload, *app[ON_RELOAD]]
-    if tls is not None:
-        signals.on_reload.append(tls.reload)
-    runner = make_runner(app)
-    try:
-        context = None if tls is None else tls.context
-        if not await _listens(runner, settings, context, shared=worker is not None):
-            return 1
-        collect_seldom()
-        log.info("Agent Hub %s listens on %s", __version__, _where(runner, context))
-        if worker is not None:
-            worker.serves(orphaned=signals.stopping.set)
-        await signals.stopping.wait()
-        log.info("shutting down")
-        return 0
-    finally:
-        await runner.cleanup()
-
-
-def _tls(settings: Settings) -> Tls | None:
-    """Raises NoCertificate."""
-    return Tls(Path(settings.tls_cert), Path(settings.tls_key)) if settings.tls_cert else None
-
-
-async def _listens(
-    runner: web.AppRunner, settings: Settings, context: ssl.SSLContext | None, *, shared: bool
-) -> bool:
-    """Start, or say in one line why not. A `shared` port is also other workers'."""
-    site = partial(web.TCPSite, backlog=1024, reuse_port=shared or None, ssl_context=context)
-    try:
-        await runner.setup()
-        await site(runner, settings.host, settings.port).start()
-    except BackendUnavailable as error:
-        log.critical("cannot start: %s", error.detail)
-        return False
-    except OSError as error:
-        log.critical("%s", cannot_listen(settings.host, settings.port, error))
-        return False
-    return True
-
-
-def _where(runner: web.AppRunner, context: ssl.SSLContext | None) -> str:
-    """The real address, also when the port was chosen by the system."""
-    scheme = "http" if context is None else "https"
-    host, port = runner.addresses[0][:2]
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

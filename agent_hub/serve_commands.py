@@ -39,7 +39,7 @@ def serve(flags: Flags) -> int:
     if settings.workers > 1:
         return Supervisor(settings.workers, settings.host, settings.port, work, flags).run()
     # Late, so that --help, --version and what cannot start answer at once.
-    from agent_hub.app import run
+    from agent_hub.serving import run
 
     return run(settings, on_reload=_reader(settings, flags))
 
@@ -49,7 +49,7 @@ def work(flags: Flags, worker: Worker) -> int:
     settings = _settings(flags)
     if settings is None:  # `.env` is not what it was
         return USAGE_ERROR
-    from agent_hub.app import run
+    from agent_hub.serving import run
 
     return run(settings, worker, on_reload=_reader(settings, flags))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout, web
 
-from agent_hub.app import HUB, create_app, make_runner
+from agent_hub.app import HUB, create_app
 from agent_hub.auth.oauth.documents import Documents
 from agent_hub.auth.store import CredentialStore
 from agent_hub.config import Settings
@@ -17,6 +17,7 @@ from agent_hub.core.clock import Clock
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.prometheus import Share
+from agent_hub.serving import make_runner
 from tests import canary
 
 

@@ -31,9 +31,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Settings]]:
         starts.append(settings)
         return 7
 
-    app = ModuleType("agent_hub.app")
-    app.run = run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "agent_hub.app", app)
+    serving = ModuleType("agent_hub.serving")
+    serving.run = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "agent_hub.serving", serving)
     root, ours = logging.getLogger(), logging.getLogger(logs.OURS)
     before = root.handlers[:], root.level, ours.level
     yield starts

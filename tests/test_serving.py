@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent_hub import app
-from agent_hub.app import MAX_FILES, NEW_OBJECTS, allow_many_sockets, collect_seldom
+from agent_hub import serving
 from agent_hub.config import Settings
+from agent_hub.serving import MAX_FILES, NEW_OBJECTS, allow_many_sockets, collect_seldom
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def test_the_hub_takes_as_many_sockets_as_the_system_lets_it(
         limits.append(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         return 0
 
-    monkeypatch.setattr(app, "_serve", serve)
-    assert app.run(Settings()) == 0
+    monkeypatch.setattr(serving, "_serve", serve)
+    assert serving.run(Settings()) == 0
     assert limits == [min(few_files, MAX_FILES)]
 
 
