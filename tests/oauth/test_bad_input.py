@@ -115,3 +115,10 @@ async def test_a_registration_with_anything_in_it(
         headers = {"Content-Type": "application/json"}
         async with hub.hub.session.post("/register", data=body, headers=headers) as response:
             assert response.status == 400, response.status
+
+
+@pytest.mark.parametrize("path", ["/token", "/revoke", "/oauth/sign-in"])
+async def test_a_form_of_too_many_fields_is_refused(client: HandClient, path: str) -> None:
+    refused = await client.post(path, **{f"field-{number}": "" for number in range(1_001)})
+    assert refused.status == 400
+    assert (await refused.json())["error"] == "invalid_request"

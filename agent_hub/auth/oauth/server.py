@@ -19,6 +19,7 @@ from mcp.server.auth.middleware.client_auth import ClientAuthenticator
 from mcp.server.auth.settings import ClientRegistrationOptions
 from mcp.shared.auth import OAuthMetadata, ProtectedResourceMetadata
 from msgspec import Struct
+from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
@@ -160,7 +161,10 @@ class AuthorizationServer:
             if len(await request.body()) > MAX_BODY_BYTES:
                 raise BodyTooLarge(f"at most {MAX_BODY_BYTES} bytes are taken")
             BASE.set(self.base(scope["scheme"], request.headers.get("host", "")))
-            response = await endpoint.handle(request)
+            if endpoint.takes_form and not await _has_form(request):
+                response = _no("invalid_request", "the form has too many fields, or is none")
+            else:
+                response = await endpoint.handle(request)
             await response(scope, receive, send)
 
         return run
@@ -282,8 +286,21 @@ def _claimed(owner_of: OwnerOf, sessions: Sessions) -> OwnerOf:
 
 def _twice(items: list[tuple[str, Any]]) -> str | None:
     """What is wrong with parameters of which one is given twice (RFC 6749, 3.1)."""
-    names = [name for name, _ in items]
-    return next((f"{name[:64]} is given twice" for name in names if names.count(name) > 1), None)
+    seen: set[str] = set()
+    for name, _ in items:
+        if name in seen:
+            return f"{name[:64]} is given twice"
+        seen.add(name)
+    return None
+
+
+async def _has_form(request: Request) -> bool:
+    """Whether there is one; it is read once. Starlette takes a thousand fields."""
+    try:
+        await request.form()
+    except MultiPartException:
+        return False
+    return True
 
 
 def _with_plain(request: Request) -> Request:
