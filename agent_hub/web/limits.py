@@ -25,9 +25,14 @@ def retry_header(error: HubError) -> dict[str, str]:
 def quota_headers(quota: Quota) -> dict[str, str]:
     """RateLimit-Policy and RateLimit of one bucket."""
     return {
-        "RateLimit-Policy": f'"agent";q={quota.rate:g};w=1',
+        "RateLimit-Policy": f'"agent";q={_decimal(quota.rate)};w=1',
         "RateLimit": f'"agent";r={quota.remaining};t={quota.reset}',
     }
+
+
+def _decimal(number: float) -> str:
+    """Without an exponent, which a structured field has not (RFC 9651, 3.3.2)."""
+    return f"{number:.3f}".rstrip("0").rstrip(".")
 
 
 def add_quota(reply: Headers, quota: Quota | None) -> None:

@@ -112,6 +112,16 @@ async def test_a_broadcast_costs_more_the_more_it_reaches(rest: Caller) -> None:
     assert rest.headers["RateLimit"] == f'"agent";r={BURST - 3};t=1'
 
 
+@pytest.mark.parametrize(
+    ("rate", "said"), [(1_000_000, "1000000"), (0.05, "0.05"), (2.5, "2.5"), (100, "100")]
+)
+async def test_the_rate_is_said_without_an_exponent(rate: float, said: str) -> None:
+    async with running_hub(rate_limit=rate) as served:
+        rest = Caller(served.session)
+        await rest.send("beta", "alpha")
+        assert rest.headers["RateLimit-Policy"] == f'"agent";q={said};w=1'
+
+
 async def test_without_a_limit_no_header_speaks_of_one(clock: ManualClock) -> None:
     async with running_hub(clock=clock, rate_limit=0) as served:
         rest = Caller(served.session)
