@@ -23,6 +23,7 @@ from agent_hub.auth.key_set import (
 from agent_hub.core.errors import BackendUnavailable, Unauthenticated
 from tests.auth.issuer import Issuer
 from tests.clock import ManualClock, settle
+from tests.listening import listening
 
 
 class Shown:
@@ -211,11 +212,8 @@ async def address() -> AsyncIterator[str]:
     app.router.add_get("/keys", keys)
     app.router.add_get("/endless", endless)
     app.router.add_get("/elsewhere", elsewhere)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with listening(app) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def test_keys_come_by_http_from_this_machine(address: str) -> None:

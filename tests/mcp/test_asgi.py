@@ -12,6 +12,7 @@ from aiohttp import ClientSession, web
 
 from mcp_bridge.asgi import TICK_SECONDS, WRITE_SECONDS, Adapter, Application, ResponseEnd
 from tests.clock import ManualClock
+from tests.listening import listening
 from tests.web.waiting import until
 
 Scope = Any
@@ -49,15 +50,11 @@ async def page(app: Application, clock: ManualClock, *, cancelling: bool = False
     served = Page(app, clock)
     application = web.Application()
     application.router.add_post("/", served.answer)
-    runner = web.AppRunner(application, handler_cancellation=cancelling)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as session:
-            served.session = session
-            yield served
-    finally:
-        await runner.cleanup()
+    async with (
+        listening(application, handler_cancellation=cancelling) as port,
+        ClientSession(f"http://127.0.0.1:{port}") as served.session,
+    ):
+        yield served
 
 
 def start(status: int = 200) -> dict[str, Any]:

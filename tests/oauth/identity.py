@@ -17,6 +17,8 @@ import jwt
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.listening import listening
+
 CLIENT_ID = "agent-hub"
 SECRET = "hunter2"
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -122,12 +124,6 @@ async def identity_provider() -> AsyncIterator[Identity]:
     app.router.add_post("/token", identity.token)
     app.router.add_get("/keys", identity.keys)
     app.router.add_get("/userinfo", identity.more)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        listening = web.TCPSite(runner, "127.0.0.1", 0)
-        await listening.start()
-        identity.issuer = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with listening(app) as port:
+        identity.issuer = f"http://127.0.0.1:{port}"
         yield identity
-    finally:
-        await runner.cleanup()

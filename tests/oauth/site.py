@@ -12,6 +12,7 @@ from aiohttp import web
 
 from agent_hub.auth.oauth.documents import Address, Documents, Resolve, is_public
 from agent_hub.core.clock import Clock
+from tests.listening import listening
 
 HOST = "ide.example"
 CALLBACK = "http://127.0.0.1:33418/callback"
@@ -65,15 +66,9 @@ async def client_site() -> AsyncIterator[Site]:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     AUTHORITY.issue_cert(HOST).configure_cert(tls)
     app = web.Application()
-    runner = web.AppRunner(app, shutdown_timeout=0.1)  # some answers never end
     site = Site(0, ["127.0.0.1"])
     app.router.add_get("/{path:.*}", site.answer)
-    await runner.setup()
-    try:
-        listening = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-        await listening.start()
-        site.port = runner.addresses[0][1]
+    # Some answers never end.
+    async with listening(app, tls=tls, shutdown_timeout=0.1) as site.port:
         site.document["client_id"] = site.client_id
         yield site
-    finally:
-        await runner.cleanup()

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from agent_hub.clock import SystemClock
+from tests.listening import listening
 from tests.mcp.registries import serving
 from tests.oauth.browser import Browser, chromium
 from tests.oauth.client import HandClient
@@ -61,25 +62,18 @@ class Program:
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator[Program]:
+async def running_program() -> AsyncIterator[Program]:
     program = Program(0)
     app = web.Application()
     app.router.add_get("/callback", program.take)
     app.router.add_get("/trap", program.trap)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        program.port = runner.addresses[0][1]
+    async with listening(app) as program.port:
         yield program
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture
 async def program() -> AsyncIterator[Program]:
-    async with listening() as program:
+    async with running_program() as program:
         yield program
 
 
