@@ -72,7 +72,7 @@ def _add_create(create: Any) -> None:
         "--scope",
         action="append",
         default=[],
-        choices=list(Scope),
+        choices=[scope.value for scope in Scope],  # as they are shown in a refusal
         metavar="SCOPE",
         help=f"one of {', '.join(Scope)}; repeat for more (default: all but admin)",
     )

@@ -18,7 +18,8 @@ def add_to(commands: Any) -> None:
     session = commands.add_parser(
         "session",
         help="list and end the sign-ins of people",
-        description="Sessions of people who signed in. A running hub heeds every change at once.",
+        description="Sessions of people who signed in. A running hub heeds every change within"
+        " five seconds.",
         allow_abbrev=False,
     )
     actions = session.add_subparsers(
@@ -68,7 +69,7 @@ def _add_login_code(commands: Any, backend: argparse.ArgumentParser) -> None:
         "--scope",
         action="append",
         default=[],
-        choices=sorted(ORDINARY),
+        choices=sorted(scope.value for scope in ORDINARY),
         metavar="SCOPE",
         help=f"one of {', '.join(sorted(ORDINARY))}; repeat for more (default: all of these)",
     )

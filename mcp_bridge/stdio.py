@@ -112,6 +112,10 @@ class Bridge:
             failure = _first(refused)
             if 401 in statuses:
                 failure = MCPError(INTERNAL_ERROR, NOT_LET_IN)
+            elif not {404, 405}.isdisjoint(statuses):
+                failure = MCPError(
+                    INTERNAL_ERROR, f"no MCP is at {self._url}: a hub has it at /mcp"
+                )
         except* httpx2.TransportError:
             # Comes with an MCPError that says less.
             failure = MCPError(INTERNAL_ERROR, f"the hub at {self._url} cannot be reached")

@@ -123,6 +123,7 @@ def test_a_wrong_argument_ends_with_one_line_that_names_it(
     shown = capsys.readouterr()
     assert not shown.out
     assert named in shown.err
+    assert "Scope." not in shown.err, "a choice is shown as it is typed"
     assert len(shown.err.splitlines()) == 1
 
 

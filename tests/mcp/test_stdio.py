@@ -69,6 +69,17 @@ async def test_without_a_hub_the_bridge_says_so_and_lives_on() -> None:
                 await alpha.client.list_tools()
 
 
+@pytest.mark.parametrize("path", ["", "/api/v1"])
+async def test_at_another_address_of_a_hub_the_bridge_says_where_to_go(
+    served: RunningHub, path: str
+) -> None:
+    async with bridged(f"{served.url}{path}", "legacy") as alpha:
+        with pytest.raises(
+            MCPError, match=f"no MCP is at {served.url}{path}: a hub has it at /mcp"
+        ):
+            await alpha.client.list_tools()
+
+
 async def test_the_bridge_shows_its_token_to_a_hub_that_asks_for_one(
     tmp_path: Path, clock: ManualClock
 ) -> None:
