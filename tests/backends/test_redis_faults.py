@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -230,6 +231,19 @@ async def test_a_look_gives_no_more_than_one_answer_may_show(
     assert len(page.deliveries) < page.total == 61
     assert max(size for _, size in seen) < LOOKED_AT_BYTES + 100_000
     await one.close()
+
+
+async def test_a_look_at_a_few_reads_only_a_few(one: TemporaryRedis) -> None:
+    await send(one, *["a"] * 100)
+    await take(one, limit=1)
+    with server(cluster=False).client() as client, client.monitor() as monitor:
+        page = await one.look("alpha", None, 3)
+        client.echo("the end")
+        done = takewhile(lambda said: "the end" not in said["command"], monitor.listen())
+        read = [len(said["command"].split()) - 2 for said in done if "HMGET" in said["command"]]
+    assert [delivery.message.seq for delivery in page.deliveries] == [1, 2, 3]
+    assert (page.total, page.ready) == (100, 99)
+    assert read == [3 + 1]  # the first three that are ready, and the one that is held
 
 
 async def test_a_position_reads_no_messages_and_writes_nothing(

@@ -16,10 +16,12 @@ if ARG.limit == '0' and ARG.since_epoch == '' then
   return shown_as(box.epoch, box.seq, ready + redis.call('ZCARD', KEY.held), ready, 0)
 end
 
-local ready = redis.call('ZRANGE', KEY.ready, 0, -1)
-local ids = ARG.only_kept == '1' and {} or ready
+-- Of what is ready only the first ones by seq can be shown; the others are only counted.
+local ready, ids, uncounted = 0, {}, 0
 if ARG.only_kept ~= '1' then
-  ids = {unpack(ready)}
+  ready = redis.call('ZCARD', KEY.ready)
+  ids = ARG.limit == '0' and {} or redis.call('ZRANGE', KEY.ready, 0, ARG.limit - 1)
+  uncounted = ready - #ids
   for _, id in ipairs(redis.call('ZRANGE', KEY.held, 0, -1)) do ids[#ids + 1] = id end
 end
 local since = ARG.since_epoch ~= '' and tonumber(ARG.since_seq)
@@ -42,5 +44,5 @@ for place = 1, math.min(ARG.limit, #shown) do
 end
 local recovered = since and ARG.since_epoch == box.epoch
   and box.gap <= since and since <= box.seq
-return shown_as(box.epoch, box.seq, #ids, ARG.only_kept == '1' and 0 or #ready,
+return shown_as(box.epoch, box.seq, uncounted + #ids, ready,
   recovered and 1 or 0, unpack(answers))
