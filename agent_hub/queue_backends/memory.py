@@ -42,6 +42,7 @@ from agent_hub.queue_backends.inbox import Inbox
 from agent_hub.queue_backends.journal import Journal
 from agent_hub.queue_backends.states import NEVER
 from agent_hub.queue_backends.watchers import Occupants, Watchers
+from agent_hub.queue_backends.whereabouts import Whereabouts
 
 NOTICE = ("hub", "notice")
 """How a notice is counted."""
@@ -83,7 +84,7 @@ class MemoryBackend(QueueBackend):
         self._empty_since: dict[str, float] = {}
         self._agents = Agents()
         self._registering: dict[str, list[Agent]] = {}  # those that are being written
-        self._sent: dict[str, Inbox | dict[str, Inbox]] = {}  # message id -> where it went
+        self._whereabouts = Whereabouts()
         self._claims = Claims(self._limits)
         self._underway: Underway = {}
         self._questions: dict[str, Question] = {}  # without a key, and not closed yet
@@ -129,7 +130,7 @@ class MemoryBackend(QueueBackend):
     def _accept(self, submission: Submission, inbox: Inbox, message: Message) -> Receipt:
         """Remember an accepted message by all that it can be asked for."""
         self._accepted[submission.via, submission.kind] += 1
-        self._remember(message.id, inbox)
+        self._whereabouts.add(message.id, inbox)
         receipt = self._first_receipt(message, inbox)
         draft, to, fingerprint = submission.draft, inbox.agent_id, submission.fingerprint
         if draft.idempotency_key is not None and not submission.broadcast:
@@ -175,7 +176,7 @@ class MemoryBackend(QueueBackend):
             )
             if claim is not None:
                 return claim.receipt
-        known = submission.message_id in self._sent
+        known = submission.message_id in self._whereabouts
         return self._receipt(submission.message_id, to) if known else None
 
     def _has_ended(self, message_id: str, recipient: str) -> bool:
@@ -186,12 +187,9 @@ class MemoryBackend(QueueBackend):
 
     def _receipt(self, message_id: str, recipient: str) -> Receipt | None:
         """The receipt of a message that this inbox still knows."""
-        sent = self._sent.get(message_id)
-        inbox = sent.get(recipient) if isinstance(sent, dict) else sent
-        if inbox is None or inbox.agent_id != recipient:
-            return None
-        found = inbox.find(message_id)
-        if found is None:
+        inbox = self._whereabouts.at(message_id, recipient)
+        found = None if inbox is None else inbox.find(message_id)
+        if inbox is None or found is None:
             return None
         return Receipt(
             message_id=message_id,
@@ -200,16 +198,6 @@ class MemoryBackend(QueueBackend):
             expires_at=found.expires_at,
             recipient=self._agents.get(recipient),
         )
-
-    def _remember(self, message_id: str, inbox: Inbox) -> None:
-        """Where a message went, for its sender to ask; copies of a broadcast share their id."""
-        sent = self._sent.get(message_id)
-        if sent is None or sent is inbox:
-            self._sent[message_id] = inbox
-        elif isinstance(sent, dict):
-            sent[inbox.agent_id] = inbox
-        else:
-            self._sent[message_id] = {sent.agent_id: sent, inbox.agent_id: inbox}
 
     def _inbox_for(self, agent_id: str, now: float) -> Inbox:
         """The inbox, made on demand."""
@@ -234,7 +222,7 @@ class MemoryBackend(QueueBackend):
             self._limits,
             journal=self._journal,
             ended=self._ended,
-            forgotten=self._forgotten,
+            forgotten=self._whereabouts.forget,
             wake=self._readers.wake,
             answered=self._askers.wake,
         )
@@ -251,13 +239,6 @@ class MemoryBackend(QueueBackend):
     def _ended(self, ended: Undelivered) -> None:
         self._endings[ended.message_id, ended.recipient] = ended
         self._ends[ended.state] += 1
-
-    def _forgotten(self, message_id: str, agent_id: str) -> None:
-        sent = self._sent.get(message_id)
-        if isinstance(sent, dict):
-            sent.pop(agent_id, None)
-        if not (isinstance(sent, dict) and sent):
-            self._sent.pop(message_id, None)
 
     async def accepted(self, submission: Submission) -> Receipt | None:
         earlier = self._named_earlier(submission, self._clock.time())
@@ -335,10 +316,8 @@ class MemoryBackend(QueueBackend):
         return NOTHING if inbox is None else inbox.kept(since, limit)
 
     async def standings(self, agent_id: str, message_id: str) -> list[Standing]:
-        sent = self._sent.get(message_id)
-        inboxes = list(sent.values()) if isinstance(sent, dict) else [sent] if sent else []
         shown = []
-        for inbox in inboxes:
+        for inbox in self._whereabouts.of(message_id):
             inbox.come_due(self._clock.time(), self._clock.monotonic())
             found = inbox.find(message_id)
             if found is not None and agent_id in (found.sender, inbox.agent_id):
@@ -406,7 +385,7 @@ class MemoryBackend(QueueBackend):
     def _posted(self, ended: Undelivered, inbox: Inbox, message: Message) -> None:
         self._told.add((ended.message_id, ended.recipient))
         self._accepted[NOTICE] += 1
-        self._remember(message.id, inbox)
+        self._whereabouts.add(message.id, inbox)
 
     async def noted(self, ended: Sequence[Undelivered]) -> None:
         for one in ended:
@@ -442,7 +421,7 @@ class MemoryBackend(QueueBackend):
         del self._inboxes[inbox.agent_id]
         self._unregistered.discard(inbox.agent_id)
         for message_id in inbox.known_ids():
-            self._forgotten(message_id, inbox.agent_id)
+            self._whereabouts.forget(message_id, inbox.agent_id)
 
     async def totals(self) -> Totals:
         ready = leased = kept = 0

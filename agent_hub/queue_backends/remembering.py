@@ -101,7 +101,7 @@ class RememberingBackend(MemoryBackend):
         if inbox is None:
             return
         inbox.restore_accepted(message)
-        self._remember(message.id, inbox)
+        self._whereabouts.add(message.id, inbox)
         sender, at = message.sender, message.accepted_at
         if accepted.key is not None and not message.broadcast:
             receipt = self._first_receipt(message, inbox)
@@ -138,7 +138,7 @@ class RememberingBackend(MemoryBackend):
         inbox = self._own_inboxes[whole.agent_id]
         inbox.restore(whole)
         for message_id in inbox.known_ids():
-            self._remember(message_id, inbox)
+            self._whereabouts.add(message_id, inbox)
 
     # --- what belongs to no inbox -----------------------------------------------------------
 
