@@ -90,11 +90,10 @@ SELDOM = {"redis-cluster"}
 """The same backend again, on a store that differs only in what it refuses."""
 
 
-def each_factory() -> list[object]:
-    """The names of all backends, for a test of each."""
+def each_factory(seldom: pytest.MarkDecorator = pytest.mark.slow) -> list[object]:
+    """The names of all backends, for a test of each; some are run seldom."""
     return [
-        pytest.param(name, marks=pytest.mark.slow) if name in SELDOM else name
-        for name in sorted(FACTORIES)
+        pytest.param(name, marks=seldom) if name in SELDOM else name for name in sorted(FACTORIES)
     ]
 
 

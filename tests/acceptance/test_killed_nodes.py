@@ -13,7 +13,10 @@ from tests.redis_server import redis_server
 
 @pytest.mark.parametrize(
     ("kills", "messages", "senders", "readers"),
-    [(3, 1_500, 8, 4), pytest.param(20, 50_000, 32, 16, marks=pytest.mark.soak)],
+    [
+        pytest.param(3, 1_500, 8, 4, marks=pytest.mark.slow),
+        pytest.param(20, 50_000, 32, 16, marks=pytest.mark.soak),
+    ],
 )
 async def test_killed_one_at_a_time_two_hubs_on_redis_lose_nothing(
     kills: int, messages: int, senders: int, readers: int, tmp_path: Path
@@ -28,8 +31,13 @@ async def test_killed_one_at_a_time_two_hubs_on_redis_lose_nothing(
     assert {sent["durability"] for sent in findings.accepted.values()} == {"redis-aof"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("by", ["auto", "manual"])
+@pytest.mark.parametrize(
+    "by",
+    [
+        pytest.param("auto", marks=pytest.mark.slow),
+        pytest.param("manual", marks=pytest.mark.soak),
+    ],
+)
 async def test_killed_one_at_a_time_two_hubs_on_redis_lose_nothing_of_their_sockets(
     by: str, tmp_path: Path
 ) -> None:

@@ -44,7 +44,7 @@ def thaw(redis: RedisServer) -> None:
 @pytest.mark.parametrize(
     ("end", "begin_again"),
     [
-        pytest.param(kill, start_again, id="killed"),
+        pytest.param(kill, start_again, id="killed", marks=pytest.mark.slow),
         pytest.param(freeze, thaw, id="frozen", marks=pytest.mark.slow),
     ],
 )

@@ -19,7 +19,11 @@ LATE_SECONDS = 6.5
 
 
 @pytest.mark.parametrize(
-    ("cuts", "seconds"), [(8, 0.25), pytest.param(60, 1.0, marks=pytest.mark.soak)]
+    ("cuts", "seconds"),
+    [
+        pytest.param(8, 0.25, marks=pytest.mark.slow),
+        pytest.param(60, 1.0, marks=pytest.mark.soak),
+    ],
 )
 async def test_a_hub_whose_wake_ups_are_cut_off_again_and_again_delivers_all_of_them(
     cuts: int, seconds: float, redis_server: RedisServer, tmp_path: Path

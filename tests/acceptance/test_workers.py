@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.acceptance.load.running import loading
 from tests.acceptance.node import Node, nodes
@@ -30,6 +31,7 @@ def connections(hub: Node) -> dict[int, int]:
     return counts
 
 
+@pytest.mark.slow
 async def test_of_two_workers_one_is_killed_and_comes_back_and_nothing_is_lost(
     tmp_path: Path,
 ) -> None:

@@ -165,7 +165,7 @@ def test_each_mutant_is_one_of_the_scripts_as_they_are() -> None:
     assert len(MUTANTS) >= 10
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(("part", "right", "wrong"), MUTANTS)
 async def test_a_wrong_line_is_caught(part: str, right: str, wrong: str) -> None:
     with mutated(part, right, wrong):

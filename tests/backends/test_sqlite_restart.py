@@ -391,8 +391,13 @@ async def test_what_an_older_journal_counted_is_counted_on(path: Path, clock: Ma
     assert told.acked_by == {"unknown": 3}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 140))
+@pytest.mark.parametrize(
+    "seed",
+    [
+        *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(100, 108)),
+        *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(108, 140)),
+    ],
+)
 async def test_whatever_was_done_is_known_again_after_long_runs(
     path: Path, clock: ManualClock, seed: int
 ) -> None:

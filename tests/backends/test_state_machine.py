@@ -530,20 +530,28 @@ QUICK = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-THOROUGH = settings(QUICK, max_examples=2_000, stateful_step_count=100)
-EXAMPLES = {"redis": 100, "redis-cluster": 50}
-LONG_EXAMPLES = {"redis": 300, "redis-cluster": 100}
-"""Fewer where each call is a way to another process: all the checks together have ten minutes."""
+LONG = settings(QUICK, max_examples=300, stateful_step_count=100)
+LONGEST = settings(QUICK, max_examples=2_000, stateful_step_count=100)
+FEWER = {"redis": 5, "redis-cluster": 10}
+"""By so much: there each call is a way to another process, and all the checks have ten minutes."""
 
 
 @pytest.mark.parametrize("name", sorted(FACTORIES))
 def test_a_backend_answers_as_its_reference(name: str) -> None:
-    quick = settings(QUICK, max_examples=EXAMPLES.get(name, QUICK.max_examples))
-    run_state_machine_as_test(compare(FACTORIES[name]), settings=quick)
+    run_state_machine_as_test(compare(FACTORIES[name]), settings=of(QUICK, name))
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "length",
+    [
+        pytest.param(LONG, id="long", marks=pytest.mark.slow),
+        pytest.param(LONGEST, id="longest", marks=pytest.mark.soak),
+    ],
+)
 @pytest.mark.parametrize("name", sorted(FACTORIES))
-def test_a_backend_answers_as_its_reference_in_long_runs(name: str) -> None:
-    thorough = settings(THOROUGH, max_examples=LONG_EXAMPLES.get(name, THOROUGH.max_examples))
-    run_state_machine_as_test(compare(FACTORIES[name]), settings=thorough)
+def test_a_backend_answers_as_its_reference_in_long_runs(name: str, length: settings) -> None:
+    run_state_machine_as_test(compare(FACTORIES[name]), settings=of(length, name))
+
+
+def of(length: settings, name: str) -> settings:
+    return settings(length, max_examples=length.max_examples // FEWER.get(name, 1))

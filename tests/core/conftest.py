@@ -11,10 +11,18 @@ from agent_hub.core.clock import Clock
 from agent_hub.core.hub import Hub
 from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.core.rate_limit import Buckets, TokenBuckets
+from tests.backends.factories import FACTORIES, Factory
 from tests.clock import ManualClock
+from tests.conftest import each_factory
 from tests.core.calls import Counted, Deaf
 
 OpenHub = Callable[..., Awaitable[Hub]]
+
+
+@pytest.fixture(params=each_factory(seldom=pytest.mark.soak))
+def factory(request: pytest.FixtureRequest) -> Factory:
+    """The makers of all backends. What hubs do on a cluster hangs on what the backend does."""
+    return FACTORIES[str(request.param)]
 
 
 @pytest.fixture

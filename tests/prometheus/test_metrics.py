@@ -123,6 +123,7 @@ async def test_what_is_told_can_be_read_by_the_formats_own_parser(how: str) -> N
     assert len(families) > len(NAMES)
 
 
+@pytest.mark.slow
 async def test_with_10000_agents_there_are_as_many_series_as_with_10(clock: ManualClock) -> None:
     series = []
     for count in (10, 10_000):

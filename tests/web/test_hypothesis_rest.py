@@ -18,11 +18,15 @@ from tests.patience import PATIENCE
 from tests.server import RunningHub, running_hub
 from tests.web.caller import ACK, AGENTS, INBOXES, MESSAGES, PROBLEM_KEYS, RECEIVE, REGISTER
 
-"""Real seconds until an answer counts as a hang."""
 LEAKS = ("Traceback", ".py", "agent_hub", "sys.", "/usr/", "/home/", "object at 0x")
 
 EXAMPLES = pytest.mark.parametrize(
-    "examples", [150, pytest.param(10_000, marks=pytest.mark.slow)], ids=["quick", "slow"]
+    "examples",
+    [
+        150,
+        pytest.param(1_500, marks=pytest.mark.slow),
+        pytest.param(10_000, marks=pytest.mark.soak),
+    ],
 )
 
 MESSAGE_ID = "m_0123456789abcdefghijkl"

@@ -18,7 +18,6 @@ from tests.web.line import upgraded
 from tests.web.peer import BARRIER, Peer, connected
 
 QUICK = 75
-THOROUGH = 1_000
 FRAMES = 10
 """The least frames of a thorough example: ten thousand in all."""
 
@@ -162,13 +161,20 @@ def test_any_frame_is_answered_or_ends_the_socket_with_a_known_code(
     run(texts, ack)
 
 
-@pytest.mark.slow
-@thoroughness(THOROUGH)
-@given(st.lists(one_frame, min_size=FRAMES, max_size=25), st.sampled_from(["auto", "manual"]))
-def test_ten_thousand_frames_are_answered_or_end_the_socket_with_a_known_code(
-    texts: list[str], ack: str
-) -> None:
-    run(texts, ack)
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param(1_500, marks=pytest.mark.slow),
+        pytest.param(10_000, marks=pytest.mark.soak),
+    ],
+)
+def test_thousands_of_frames_are_answered_or_end_the_socket_with_a_known_code(frames: int) -> None:
+    @thoroughness(frames // FRAMES)
+    @given(st.lists(one_frame, min_size=FRAMES, max_size=25), st.sampled_from(["auto", "manual"]))
+    def holds(texts: list[str], ack: str) -> None:
+        run(texts, ack)
+
+    holds()
 
 
 @thoroughness(QUICK)
