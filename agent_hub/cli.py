@@ -13,18 +13,9 @@ from agent_hub import __version__, credential_flags, sign_in_flags
 from agent_hub.terminal import flags as terminal_flags
 
 PROGRAM = "agent-hub"
+FAILED = 1
 USAGE_ERROR = 2
-# Whatever else comes first belongs to `serve`, the command that may be left out.
-TOP_LEVEL = (
-    "serve",
-    "stdio",
-    "config",
-    *credential_flags.COMMANDS,
-    *sign_in_flags.COMMANDS,
-    "-h",
-    "--help",
-    "--version",
-)
+OF_NO_COMMAND = ("-h", "--help", "--version")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,11 +26,20 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has what they wanted, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     if arguments and arguments[0] in terminal_flags.COMMANDS:
         return terminal(arguments)
-    if not arguments or arguments[0] not in TOP_LEVEL:
-        arguments.insert(0, "serve")
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in OF_NO_COMMAND):
+        arguments.insert(0, "serve")  # the command that may be left out
     flags = vars(_parser().parse_args(arguments))
     if flags["command"] in credential_flags.COMMANDS:
         from agent_hub.credential_commands import run
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="", dest="command")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     serve_flags.add_to(commands, serving)
     terminal_flags.add_to(commands)
     bridge = commands.add_parser(

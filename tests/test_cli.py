@@ -82,6 +82,22 @@ def test_a_flag_that_is_absent_leaves_the_environment_its_say(
     assert [(each.rate_burst, each.insecure) for each in started] == [(5, True), (6, False)]
 
 
+def test_a_reader_that_has_seen_enough_ends_a_command_without_a_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [sys.executable, SERVER, "config"],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
 def test_every_setting_is_a_flag_with_its_default_in_the_help(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -104,7 +120,8 @@ def test_every_setting_is_a_flag_with_its_default_in_the_help(
         (["--prot", "9000"], "--prot"),
         (["--por", "9000"], "--por"),
         (["--port"], "--port"),
-        (["stop"], "stop"),
+        (["stop"], "invalid choice: 'stop'"),
+        (["stop", "--port", "9000"], "invalid choice: 'stop'"),
         (["--workers", "2"], "--workers"),
     ],
 )
