@@ -60,7 +60,7 @@ def terminal(arguments: Sequence[str]) -> int:
     """Talk through a hub that runs; without the settings of one, which take as long to load."""
     parser = _Parser(prog=PROGRAM, allow_abbrev=False)
     terminal_flags.add_to(parser.add_subparsers(dest="command"))
-    flags = vars(parser.parse_args(arguments))
+    flags = terminal_flags.parse(parser, arguments)
     from agent_hub.terminal.commands import run
 
     return run(flags)

@@ -402,11 +402,12 @@ def test_a_wrong_argument_is_exit_code_2_and_one_line(
 @pytest.fixture
 def quiet_log() -> Iterator[None]:
     """What a command changes in a process of its own stays as it was in this one."""
-    logger = logging.getLogger("agent_hub.client")
-    before = logger.handlers[:], logger.level
+    loggers = [logging.getLogger(f"agent_hub.{name}") for name in ("client", "terminal")]
+    before = [(logger.handlers[:], logger.level) for logger in loggers]
     yield
-    logger.handlers[:] = before[0]
-    logger.setLevel(before[1])
+    for logger, (handlers, level) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
 
 
 @pytest.mark.parametrize(

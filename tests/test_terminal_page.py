@@ -23,7 +23,7 @@ from tests.shell import Shell, asked, end
 from tests.web.caller import Caller
 
 PAGE = (ROOT / "docs" / "terminal.md").read_text(encoding="utf-8")
-REVIEW, REPORT, LOOP, ONE_BY_ONE = re.findall(
+COUNTER, REVIEW, REPORT, LOOP, WORKER = re.findall(
     r"^```bash\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
 )
 
@@ -107,13 +107,17 @@ async def test_the_cron_job_reports(served: RunningHub, rest: Caller, folder: Pa
     assert "\n" in message["text"]
 
 
-@pytest.mark.parametrize("loop", [LOOP, ONE_BY_ONE], ids=["listen", "receive"])
-async def test_the_loop_answers_one_message_after_the_other(
-    served: RunningHub, rest: Caller, folder: Path, loop: str
+@pytest.mark.parametrize(
+    ("agent_id", "text"),
+    [("worker", LOOP), ("worker", WORKER), ("counter", COUNTER)],
+    ids=["loop", "worker", "counter"],
+)
+async def test_what_counts_words_answers_one_message_after_the_other(
+    served: RunningHub, rest: Caller, folder: Path, agent_id: str, text: str
 ) -> None:
-    async with script(loop, served, folder):
-        for text, count in (("one two\nthree", "3"), ("one", "1")):
-            answer = await rest.send("beta", "worker", text, wait=50)
+    async with script(text, served, folder):
+        for words, count in (("one two\nthree", "3"), ("one", "1")):
+            answer = await rest.send("beta", agent_id, words, wait=50)
             assert answer["status"] == "replied"
             assert answer["reply"]["text"].strip() == count
 

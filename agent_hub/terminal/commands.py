@@ -1,4 +1,4 @@
-"""`agent-hub listen`, `send`, `ask`, `receive` and `agents`: an agent's side, for shells."""
+"""`agent-hub listen`, `send`, `ask`, `receive`, `work`, `agents`: an agent's side, for shells."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -56,10 +57,15 @@ def say(text: str, code: int) -> int:
     return code
 
 
-def _client(flags: Flags, agent_id: str) -> AgentClient:
-    """A script would rather know than wait long for a hub that is not there."""
+# A script would rather know than wait long for a hub that is not there.
+_SCRIPT = Pace(tries=3)
+# A worker has time: up to a minute for each call.
+_WORKER = Pace(tries=20)
+
+
+def _client(flags: Flags, agent_id: str, pace: Pace = _SCRIPT) -> AgentClient:
     token = os.environ.get("AGENT_HUB_TOKEN") or None
-    return AgentClient(flags["url"], agent_id=agent_id, token=token, pace=Pace(tries=3))
+    return AgentClient(flags["url"], agent_id=agent_id, token=token, pace=pace)
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -92,6 +98,31 @@ async def _receive(flags: Flags) -> int:
 def _shown(delivery: Delivery, flags: Flags) -> str:
     show = shown.message_as_json if flags["json"] else shown.message
     return show(delivery.message)
+
+
+async def _work(flags: Flags) -> int:
+    command = _command(flags)
+    from agent_hub.terminal.work import Worker  # not on Windows
+
+    async with _client(flags, flags["agent"], _WORKER) as agent:
+        ways = {name: flags[name] for name in ("jobs", "json", "replies")}
+        try:
+            await Worker(agent, command, _WORKER, **ways).run()
+        except OSError as error:
+            return say(shown.one_line(f"cannot start {command[0]}: {error.strerror}"), FAILED)
+    return 0
+
+
+def _command(flags: Flags) -> list[str]:
+    """Raises ValueError for what cannot be started here."""
+    command: list[str] = flags["program"]
+    if not command:
+        raise ValueError("a COMMAND is required: agent-hub work AGENT -- COMMAND [ARG ...]")
+    if sys.platform == "win32":
+        raise ValueError("work needs the process groups of a POSIX system")
+    if shutil.which(command[0]) is None:
+        raise ValueError(f"COMMAND cannot be started: no program {command[0]!r}")
+    return command
 
 
 async def _agents(flags: Flags) -> int:
@@ -165,11 +196,12 @@ _ACTIONS: dict[str, Callable[[Flags], Awaitable[int]]] = {
     "send": _send,
     "ask": _ask,
     "receive": _receive,
+    "work": _work,
     "agents": _agents,
 }
 
 
-# --- what the client logs -------------------------------------------------------------------
+# --- what is logged -------------------------------------------------------------------------
 
 
 class _OneLine(logging.Formatter):
@@ -178,9 +210,10 @@ class _OneLine(logging.Formatter):
 
 
 def _log_to_stderr() -> None:
-    """The client's own log says when there is no connection."""
+    """The client's log says when there is no connection, that of `work` what went wrong."""
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine())
-    logger = logging.getLogger("agent_hub.client")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    for name in ("agent_hub.client", "agent_hub.terminal"):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import Any
 
-COMMANDS = ("listen", "send", "ask", "receive", "agents")
+COMMANDS = ("listen", "send", "ask", "receive", "work", "agents")
 DEFAULT_URL = "http://127.0.0.1:8080"
 URL_VARIABLE = "AGENT_HUB_URL"
+MAX_JOBS = 64
 
 _EPILOG = "To a hub that asks for a credential AGENT_HUB_TOKEN is shown."
 
@@ -20,16 +22,30 @@ def hub_url() -> str:
 
 def add_to(commands: Any) -> None:
     """Add these commands to those of a parser."""
-    hub = argparse.ArgumentParser(add_help=False)
-    hub.add_argument(
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument(
         "--url", default=hub_url(), help=f"the hub ({URL_VARIABLE}; default: %(default)s)"
     )
+    hub = argparse.ArgumentParser(add_help=False, parents=[where])
     hub.add_argument("--json", action="store_true", help="print JSON, one object on a line")
     _add_listen(commands, hub)
     _add_send(commands, hub)
     _add_ask(commands, hub)
     _add_receive(commands, hub)
+    _add_work(commands, where)
     _add(commands, hub, "agents", "print who is here", "Print the registered agents.")
+
+
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> dict[str, Any]:
+    """What the command line says. What stands behind the first `--` of `work` is its `program`.
+
+    That is not argparse's to split: in Python 3.11 it takes a second `--` out, too.
+    """
+    if arguments[0] != "work" or "--" not in arguments:
+        return vars(parser.parse_args(arguments))
+    end = arguments.index("--")
+    flags = vars(parser.parse_args(arguments[:end]))
+    return {**flags, "program": arguments[end + 1 :]}
 
 
 def _add(commands: Any, hub: Any, name: str, short: str, long: str) -> Any:
@@ -69,6 +85,47 @@ def _add_receive(commands: Any, hub: Any) -> None:
     command.add_argument(
         "--limit", type=int, default=50, help="at most so many, up to 200 (default: %(default)s)"
     )
+
+
+def _add_work(commands: Any, where: Any) -> None:
+    command = _add(
+        commands,
+        where,
+        "work",
+        "run a program for each message, its output the reply",
+        "For each message to an agent run COMMAND, with the message's text (or else its payload, as"
+        " JSON) on its standard input and MESSAGE_ID, MESSAGE_FROM, MESSAGE_TYPE and"
+        " MESSAGE_REPLY_TO in its environment. When it ends with 0, what it wrote is sent to the"
+        " sender as the reply, and the message acknowledged; otherwise the message is given back,"
+        " of which five times are allowed. A response, ack or heartbeat is never replied to. Until"
+        " SIGTERM or Ctrl-C; what runs has 10 seconds then.",
+    )
+    command.usage = "%(prog)s [options] AGENT -- COMMAND [ARG ...]"
+    command.add_argument("agent", metavar="AGENT", help="whose messages")
+    command.add_argument(
+        "--json", action="store_true", help="hand COMMAND the whole message, as a line of JSON"
+    )
+    command.add_argument(
+        "--no-reply",
+        dest="replies",
+        action="store_false",
+        help="send nothing; what COMMAND writes is written here",
+    )
+    command.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=1,
+        metavar="N",
+        help=f"so many messages at once, 1 to {MAX_JOBS} (default: %(default)s)",
+    )
+    command.set_defaults(program=[])
+
+
+def _jobs(text: str) -> int:
+    """As many at most as the client takes ahead."""
+    if not (text.isdecimal() and 1 <= int(text) <= MAX_JOBS):
+        raise argparse.ArgumentTypeError(f"1 to {MAX_JOBS}, not {text}")
+    return int(text)
 
 
 def _add_send(commands: Any, hub: Any) -> None:

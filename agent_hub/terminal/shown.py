@@ -39,8 +39,8 @@ def message(shown: Message) -> str:
 
 def content(shown: Message) -> str:
     """The text, and the payload as JSON."""
-    payload = json.dumps(shown.payload, ensure_ascii=False) if shown.payload else ""
-    return clean(" ".join(filter(None, (shown.text, payload))))
+    told = json.dumps(shown.payload, ensure_ascii=False) if shown.payload else ""
+    return clean(" ".join(filter(None, (shown.text, told))))
 
 
 def agents(found: Sequence[Agent]) -> Iterator[str]:
@@ -83,6 +83,11 @@ def refusal(error: HubError) -> str:
 def message_as_json(shown: Message) -> str:
     """As the doors show it."""
     return _line(_fields(shown))
+
+
+def payload(shown: Message) -> str:
+    """The payload alone."""
+    return _line(shown.payload)
 
 
 def answer_as_json(answer: Answer) -> str:
