@@ -264,8 +264,8 @@ async def accepted(hub: RunningHub) -> float:
 
 
 FAILURES = {
-    "exit 3": "the command ended with code 3",
-    "echo said; kill -9 $$": "the command ended with signal 9",
+    "exit 3": "the command ended with code 3\n",
+    "echo said; kill -9 $$": "the command ended with signal 9: said\n",
     "yes": f"the command wrote more than {MAX_CONTENT_BYTES} bytes",
     "printf '\\377'": "the command wrote what is no text in UTF-8: ",
 }

@@ -23,6 +23,7 @@ OF_THE_HUB = ("hub.", "agent.")
 NO_RIGHT = (401, 403)
 TOO_MANY = 429
 STOP_SECONDS = 10.0
+SHOWN_BYTES = 200
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NOT_HANDED_ON = {"AGENT_HUB_TOKEN"}
 """Variables that stay here: others' words tell the command what to do, and it may tell it them."""
@@ -196,8 +197,15 @@ def _text(code: int, out: bytes) -> str:
     if len(out) > MAX_CONTENT_BYTES:
         raise _Failed(f"the command wrote more than {MAX_CONTENT_BYTES} bytes")
     if code:
-        raise _Failed(f"the command ended with {f'signal {-code}' if code < 0 else f'code {code}'}")
+        how = f"signal {-code}" if code < 0 else f"code {code}"
+        raise _Failed(f"the command ended with {how}{_beginning(out)}")
     try:
         return out.decode().removesuffix("\n")
     except UnicodeDecodeError as error:
         raise _Failed(f"the command wrote what is no text in UTF-8: {error}") from error
+
+
+def _beginning(out: bytes) -> str:
+    """Where some programs say what is wrong."""
+    said = out[:SHOWN_BYTES].decode(errors="replace").strip()
+    return said and f": {said}"
