@@ -151,7 +151,7 @@ async def test_the_walk_finds_the_tables_of_every_part() -> None:
         "Admission._alarms",
         "Streams._open",
         "MemoryBackend._inboxes",
-        "MemoryBackend._sent",
+        "Whereabouts._inboxes",
         "Presence._agents",
         "Roster._events",
         "SimilarIds._answers",

@@ -6,7 +6,6 @@ import gzip
 import json
 import tracemalloc
 from collections.abc import AsyncIterator
-from time import process_time
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from agent_hub.core.message import MAX_CONTENT_BYTES
 from agent_hub.web.bodies import BODY_SECONDS, MAX_BODY_BYTES
 from agent_hub.wire.strict_json import MAX_DEPTH
 from tests.clock import ManualClock, settle
+from tests.patience import not_for_ever
 from tests.server import RunningHub
 from tests.web.caller import ACK, AGENTS, MESSAGES, RECEIVE, REGISTER, Caller
 from tests.web.raw import call, connected
@@ -109,13 +109,13 @@ async def test_no_detail_speaks_of_the_hubs_insides(rest: Caller) -> None:
 
 
 LARGE = 256 * 1024
-AT_ONCE = 1.0
-"""Seconds of the processor, which everybody waits for; milliseconds are right."""
+LARGEST = 1_000_000
+"""Nearly a whole body: what is slow to read would be read for many minutes."""
 
 
 def many_keys() -> bytes:
     """Of which only the last two are the same."""
-    keys = ",".join(f'"{number}":0' for number in range(LARGE // 10))
+    keys = ",".join(f'"{number}":0' for number in range(LARGEST // 10))
     return f'{{{keys},"last":0,"last":0}}'.encode()
 
 
@@ -123,17 +123,16 @@ def many_keys() -> bytes:
     ("body", "status"),
     [
         (many_keys(), 400),
-        (json.dumps({" - at `$" * (LARGE // 8) + "\n": 0}).encode(), 422),
-        (json.dumps({"unknown field `" * (LARGE // 15) + "\n": 0}).encode(), 422),
+        (json.dumps({" - at `$" * (LARGEST // 8) + "\n": 0}).encode(), 422),
+        (json.dumps({"unknown field `" * (LARGEST // 15) + "\n": 0}).encode(), 422),
     ],
     ids=["many keys", "paths", "fields"],
 )
 async def test_no_body_keeps_the_hub_busy_while_others_wait(
     rest: Caller, body: bytes, status: int
 ) -> None:
-    started = process_time()
-    await rest.call("POST", MESSAGES, body, status=status)
-    assert process_time() - started < AT_ONCE
+    with not_for_ever():
+        await rest.call("POST", MESSAGES, body, status=status)
 
 
 @pytest.mark.parametrize("name", ["x" * LARGE, " - at `$" * 1_000, "two\nlines", "`"])

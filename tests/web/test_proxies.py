@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from time import process_time
-
 import pytest
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from agent_hub.web.proxies import FORWARDED, X_FORWARDED, Client, Proxies
+from tests.patience import not_for_ever
 
 PROXY = "10.0.0.1"
 TRUSTED = ("10.0.0.0/24", "2001:db8::1")
@@ -95,9 +94,8 @@ def test_a_quote_that_the_client_left_open_hides_no_proxy(opened: str) -> None:
     assert forwarded(f"{opened}, {BY_THE_PROXY}").peer in ("2001:db8::2", "unknown")
 
 
-LONG = 50_000
-AT_ONCE = 1.0
-"""Seconds of the processor, which everybody waits for; milliseconds are right."""
+LONG = 1_000_000
+"""Far more than the hub takes: what is slow to read would be read for many minutes."""
 
 
 @pytest.mark.parametrize(
@@ -115,9 +113,8 @@ AT_ONCE = 1.0
 )
 @pytest.mark.parametrize("header", [FORWARDED, X_FORWARDED])
 def test_no_header_takes_long_to_read(header: str, value: str) -> None:
-    started = process_time()
-    client((header, value), header=header)
-    assert process_time() - started < AT_ONCE
+    with not_for_ever():
+        client((header, value), header=header)
 
 
 @pytest.mark.parametrize(
