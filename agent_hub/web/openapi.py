@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from http import HTTPStatus
 from types import UnionType
 from typing import Any, get_args
@@ -135,10 +136,14 @@ _PLACE = re.compile(r"{(\w+)}")
 
 
 class Document:
-    """The description as one JSON text, made once."""
+    """The description as one JSON text, made when it is first asked for."""
 
-    def __init__(self, document: Json) -> None:
-        self._text = msgspec.json.encode(document)
+    def __init__(self, describe: Callable[[], Json]) -> None:
+        self._describe = describe
+
+    @cached_property
+    def _text(self) -> bytes:
+        return msgspec.json.encode(self._describe())
 
     async def show(self, request: web.Request) -> Reply:
         """This document."""

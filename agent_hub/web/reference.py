@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
@@ -33,19 +34,23 @@ _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 
 class Reference:
-    """The page, made once of the document that the hub also serves as JSON."""
+    """The page, made when first asked for, of the document that the hub also serves as JSON."""
 
-    def __init__(self, document: Json) -> None:
+    def __init__(self, describe: Callable[[], Json]) -> None:
+        self._describe = describe
+
+    @cached_property
+    def _made(self) -> tuple[bytes, str]:
         template = files("agent_hub.web").joinpath("reference.html").read_text(encoding="utf-8")
-        page = _Page(document)
+        page = _Page(self._describe())
         text = template.replace("<!-- contents -->", page.contents())
-        self._text = text.replace("<!-- calls -->", page.calls()).encode()
-        self._policy = policy(template)
+        return text.replace("<!-- calls -->", page.calls()).encode(), policy(template)
 
     async def show(self, request: web.Request) -> Reply:
         """The page."""
-        reply = Reply(200, self._text, "text/html; charset=utf-8")
-        reply.add("Content-Security-Policy", self._policy)
+        text, allowed = self._made
+        reply = Reply(200, text, "text/html; charset=utf-8")
+        reply.add("Content-Security-Policy", allowed)
         reply.add("X-Content-Type-Options", "nosniff")
         reply.add("Referrer-Policy", "no-referrer")
         return reply

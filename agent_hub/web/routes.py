@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
+
 from aiohttp import web
 
 from agent_hub.core.errors import (
@@ -221,7 +223,7 @@ def add_routes(
     websockets: WebSockets,
 ) -> None:
     """Put everything on the router."""
-    document = describe(documented, operations.version, asks=gate.asks)
+    document = cache(partial(describe, documented, operations.version, asks=gate.asks))
     for route in documented:
         gate.add(app.router, route.method, _place(route.path), route.handler, access=route.access)
     pages = {

@@ -12,7 +12,10 @@ from tests.acceptance.storm import storm
 
 @pytest.mark.parametrize(
     ("kills", "messages", "senders", "readers"),
-    [(3, 1_500, 8, 4), pytest.param(20, 50_000, 32, 16, marks=pytest.mark.soak)],
+    [
+        pytest.param(3, 1_500, 8, 4, marks=pytest.mark.slow),
+        pytest.param(20, 50_000, 32, 16, marks=pytest.mark.soak),
+    ],
 )
 async def test_killed_under_load_a_hub_on_sqlite_loses_nothing(
     kills: int, messages: int, senders: int, readers: int, tmp_path: Path

@@ -75,6 +75,7 @@ async def talk(peer: Peer, names: list[str], own: str, heard: list[str]) -> None
             heard += [f["text"] for f in await peer.sync() if f["type"] == "message"]
 
 
+@pytest.mark.slow
 async def test_each_message_of_a_crowd_is_delivered_once_and_a_day_later_nothing_is_left() -> None:
     clock = LeapingClock()
     names = [f"agent-{number}" for number in range(CROWD)]
