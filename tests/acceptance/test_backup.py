@@ -11,7 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.acceptance.process import ROOT, HubProcess, hub_process
+
+pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
 PLACE = "/var/lib/agent-hub"

@@ -18,6 +18,8 @@ from tests.ports import free_port
 from tests.prometheus.scraping import Samples, balance, scrape
 from tests.redis_server import RedisServer, redis_server
 
+pytestmark = pytest.mark.slow
+
 MESSAGES = 40
 
 

@@ -113,6 +113,7 @@ class Load:
         self.closes.append(socket.close_code)
 
 
+@pytest.mark.slow
 async def test_under_load_nothing_is_lost_and_everybody_is_told(tmp_path: Path) -> None:
     flags = ("--rate-limit", "0", "--backend", f"sqlite:///{tmp_path}/hub.db")
     async with hub_process(*flags) as hub:

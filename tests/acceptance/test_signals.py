@@ -17,6 +17,8 @@ from tests.acceptance.process import ROOT, hub_process
 from tests.patience import PATIENCE
 from tests.surroundings import surroundings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 async def test_told_to_stop_twice_a_hub_ends_in_its_tracks(second: signal.Signals) -> None:

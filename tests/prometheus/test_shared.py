@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from aiohttp import ClientSession
 
 from agent_hub.prometheus.series import Counter, Gauge, Histogram, Series
@@ -17,6 +18,8 @@ from agent_hub.prometheus.shared import Share
 from tests.patience import PATIENCE
 from tests.prometheus.scraping import Samples, scrape, total
 from tests.web.caller import Caller
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 

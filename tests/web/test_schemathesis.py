@@ -40,8 +40,13 @@ class HurriedClock(SystemClock):
         return super().call_later(min(delay, 0.1 + delay / 1000), callback)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("auth", [(), ("token",)], ids=["open", "asking"])
+@pytest.mark.parametrize(
+    "auth",
+    [
+        pytest.param(("token",), id="asking", marks=pytest.mark.slow),
+        pytest.param((), id="open", marks=pytest.mark.soak),
+    ],
+)
 async def test_no_check_of_schemathesis_fails(auth: tuple[str, ...], tmp_path: Path) -> None:
     clock = HurriedClock()
     store = MemoryStore(clock.time)
