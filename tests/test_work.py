@@ -34,6 +34,8 @@ from tests.stage import stage as open_stage
 from tests.web.caller import Caller
 from tests.web.waiting import until
 
+pytestmark = pytest.mark.slow
+
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 M_0 = f"m_{'0' * 22}"
 

@@ -62,7 +62,7 @@ async def read_the_rest(hub: HubProcess, seen: list[Frame], **query: Any) -> lis
 
 @pytest.mark.parametrize(
     "killed_after",
-    [300, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 63, 64, 65, 600, 899))],
+    [300, *(pytest.param(count, marks=pytest.mark.soak) for count in (1, 63, 64, 65, 600, 899))],
 )
 async def test_killed_in_a_flood_a_client_that_comes_back_misses_nothing(
     killed_after: int,

@@ -31,13 +31,8 @@ async def test_killed_one_at_a_time_two_hubs_on_redis_lose_nothing(
     assert {sent["durability"] for sent in findings.accepted.values()} == {"redis-aof"}
 
 
-@pytest.mark.parametrize(
-    "by",
-    [
-        pytest.param("auto", marks=pytest.mark.slow),
-        pytest.param("manual", marks=pytest.mark.soak),
-    ],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("by", ["auto", "manual"])
 async def test_killed_one_at_a_time_two_hubs_on_redis_lose_nothing_of_their_sockets(
     by: str, tmp_path: Path
 ) -> None:

@@ -530,7 +530,7 @@ QUICK = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-LONG = settings(QUICK, max_examples=300, stateful_step_count=100)
+LONG = settings(QUICK, max_examples=150, stateful_step_count=100)
 LONGEST = settings(QUICK, max_examples=2_000, stateful_step_count=100)
 FEWER = {"redis": 5, "redis-cluster": 10}
 """By so much: there each call is a way to another process, and all the checks have ten minutes."""

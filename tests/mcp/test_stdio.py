@@ -20,6 +20,8 @@ from tests.server import RunningHub
 from tests.web.caller import Caller
 from tests.web.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 @asynccontextmanager
 async def bridged(url: str, era: str, **variables: str) -> AsyncIterator[Ide]:

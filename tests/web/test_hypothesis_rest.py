@@ -24,7 +24,7 @@ EXAMPLES = pytest.mark.parametrize(
     "examples",
     [
         150,
-        pytest.param(1_500, marks=pytest.mark.slow),
+        pytest.param(1_000, marks=pytest.mark.slow),
         pytest.param(10_000, marks=pytest.mark.soak),
     ],
 )

@@ -165,7 +165,7 @@ def test_any_frame_is_answered_or_ends_the_socket_with_a_known_code(
 @pytest.mark.parametrize(
     "frames",
     [
-        pytest.param(1_500, marks=pytest.mark.slow),
+        pytest.param(1_000, marks=pytest.mark.slow),
         pytest.param(10_000, marks=pytest.mark.soak),
     ],
 )

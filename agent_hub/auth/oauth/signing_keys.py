@@ -44,7 +44,7 @@ RSA_BITS = 2048
 SHARED_BYTES = 32
 STEP_SECONDS = 0.001
 """The newest key is the one that signs, also if a clock stands or was set back."""
-NO_SECRET_KEY = "AGENT_HUB_SECRET_KEY must hold the key that seals them"
+SEALED = "AGENT_HUB_SECRET_KEY must hold the key that seals them"
 
 
 class SigningKey(Struct, frozen=True):
@@ -225,7 +225,7 @@ class SigningKeys:
     def _sealed(self, secret: str) -> str:
         if not self._secret_key:
             if any(sealed.is_sealed(key.secret) for key in self._keys):
-                raise BackendUnavailable(f"the keys that sign tokens are sealed; {NO_SECRET_KEY}")
+                raise BackendUnavailable(f"the keys that sign tokens are sealed; {SEALED}")
             return secret
         try:
             return sealed.seal(secret, self._secret_key)
@@ -236,7 +236,7 @@ class SigningKeys:
         if not sealed.is_sealed(secret):
             return secret
         if not self._secret_key:
-            raise sealed.NotOpened(NO_SECRET_KEY)
+            raise sealed.NotOpened(SEALED)
         return sealed.unseal(secret, self._secret_key)
 
     def _can_open(self, key: SigningKey) -> bool:
