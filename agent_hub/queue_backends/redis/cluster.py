@@ -156,7 +156,7 @@ class ClusterLink(Link):
 
     def listener(self) -> AbstractConnection:
         """To any node: what is published reaches all of them."""
-        place = random.choice(list(self._nodes) or [self._first])  # nosec B311: any will do
+        place = random.choice(list(self._nodes) or [self._first])  # nosec B311
         return self._node(place).listener()
 
     async def close(self) -> None:
