@@ -41,6 +41,7 @@ class Sweeper:
         self._name = secrets.token_hex(8)
         self._round_at = 0.0
         self._lives = Shared(self._count_lives)
+        self._uncounted: set[str] = set()
 
     async def tells(self, group: str) -> bool:
         """Whether this process, or another of its group, is the one that shows the totals."""
@@ -176,15 +177,28 @@ class Sweeper:
         return [backlog for backlog in every if backlog.messages]
 
     async def _count_lives(self) -> dict[str, tuple[bytes, list[Any]]]:
-        """What each inbox counted, and how many are where in it."""
+        """What each inbox counted, and how many are where in it; of those that can be read."""
         lives = {}
         for some in _slices(await self._inboxes()):
-            counted = await asyncio.gather(*(self._store.call("totals", one) for one in some))
+            asked = (self._store.call("totals", agent_id) for agent_id in some)
+            counted = await asyncio.gather(*asked, return_exceptions=True)
             for agent_id, parts in zip(some, counted, strict=True):
+                if isinstance(parts, BaseException):
+                    self._leave_out(agent_id, parts)
+                    continue
+                self._uncounted.discard(agent_id)
                 if parts:
                     epoch, counts, *where = parts
                     lives[f"{agent_id} {epoch.decode()}"] = (counts, where)
         return lives
+
+    def _leave_out(self, agent_id: str, error: BaseException) -> None:
+        """One inbox that something is wrong with must not hide all others. Said once of each."""
+        if isinstance(error, BackendUnavailable) or not isinstance(error, Exception):
+            raise error
+        if agent_id not in self._uncounted:
+            self._uncounted.add(agent_id)
+            log.error("the inbox of %s cannot be counted", agent_id, exc_info=error)
 
 
 def _add(totals: Totals, counts: dict[str, int]) -> None:
