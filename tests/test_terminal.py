@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from agent_hub import cli
 from tests.auth.guarded import guarded_hub
 from tests.clock import ManualClock
 from tests.ports import free_port
-from tests.server import RunningHub, running_hub
+from tests.server import RunningHub
 from tests.shell import PATIENCE, Ended, Shell, asked, end, line
 from tests.web.caller import AGENTS, MESSAGES, Caller
 from tests.web.waiting import until
@@ -28,17 +28,6 @@ from tests.web.waiting import until
 EVIL = "\x1b]0;title\x07\x1b[31mred\u202e\x9b2J\nalpha: forged"
 SEEN = "red2J\\nalpha: forged"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-@pytest.fixture
-async def served(clock: ManualClock) -> AsyncIterator[RunningHub]:
-    async with running_hub(clock=clock) as hub:
-        yield hub
-
-
-@pytest.fixture
-def rest(served: RunningHub) -> Caller:
-    return Caller(served.session)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from agent_hub.terminal.commands import ENDINGS
 from agent_hub.terminal.flags import COMMANDS
 from tests.acceptance.process import ROOT
 from tests.clock import ManualClock
-from tests.server import RunningHub, running_hub
+from tests.server import RunningHub
 from tests.shell import Shell, asked, end
 from tests.web.caller import Caller
 
@@ -35,17 +35,6 @@ JQ = f"""#!{sys.executable}
 import json, sys
 print(json.load(sys.stdin)[sys.argv[2].removeprefix(".")])
 """
-
-
-@pytest.fixture
-async def served(clock: ManualClock) -> AsyncIterator[RunningHub]:
-    async with running_hub(clock=clock) as hub:
-        yield hub
-
-
-@pytest.fixture
-def rest(served: RunningHub) -> Caller:
-    return Caller(served.session)
 
 
 @pytest.fixture
