@@ -138,6 +138,32 @@ async def test_an_inbox_that_moves_is_refused_meanwhile_and_no_other(
     move.back()
 
 
+async def test_what_others_asked_beside_an_inbox_that_moves_is_done_and_answered_once(
+    hub: RedisBackend, whole: list[RedisServer]
+) -> None:
+    moving, other = EVERYBODY[:2]
+    await hub.send(letter("before", to=moving))
+    sent = await hub.send(letter("before", to=other))
+    await hub.put_agent(Agent(agent_id="leaves"))
+    move = Move(whole, moving)
+    move.begin()
+    move.carry(f"agenthub:{{{moving}}}:box")
+    refused, acked, removed, is_new = await asyncio.gather(
+        hub.send(letter("meanwhile", to=moving)),
+        hub.ack(other, [sent.message_id]),
+        hub.remove_agent("leaves"),
+        hub.put_agent(Agent(agent_id="comes")),
+        return_exceptions=True,
+    )
+    move.carry()
+    move.end()
+    move.back()
+    assert isinstance(refused, BackendUnavailable)
+    assert not isinstance(acked, BaseException)
+    assert [one.message_id for one in acked] == [sent.message_id]
+    assert (removed, is_new) == (True, True)
+
+
 async def test_what_has_moved_already_is_found_where_it_is(
     hub: RedisBackend, whole: list[RedisServer]
 ) -> None:

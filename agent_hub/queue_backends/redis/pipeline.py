@@ -199,20 +199,30 @@ class Pipeline:
             asked.answer(answer)
 
     async def _exchange(self, groups: Sequence[Group]) -> list[list[Any]]:
-        """Try until it works, or there are no tries or no time left."""
+        """Try until it works, or there are no tries or no time left.
+
+        What was answered is not asked again with what is tried again: what it did would show.
+        """
         patience = Patience(self._reply_seconds)
         self._link.on_answer = patience.renew
+        answers: dict[int, list[Any]] = {}
+        left = list(range(len(groups)))
         async with patience:
-            for attempt in range(1, TRIES):
+            for attempt in range(1, TRIES + 1):
                 try:
-                    answers = await self._exchange_once(groups)
-                    if not any(is_passing(one) for group in answers for one in group):
-                        return answers
-                    await self._link.reset()
+                    told = await self._exchange_once([groups[number] for number in left])
                 except (RedisError, OSError) as error:
+                    if attempt == TRIES:
+                        raise
                     log.debug("try %s of a batch: %s", attempt, type(error).__name__)
+                else:
+                    answers.update(zip(left, told, strict=True))
+                    left = [number for number in left if any(map(is_passing, answers[number]))]
+                    if not left or attempt == TRIES:
+                        break
+                    await self._link.reset()
                 await asyncio.sleep(PAUSE_SECONDS * attempt)
-            return await self._exchange_once(groups)
+        return [answers[number] for number in range(len(groups))]
 
     async def _exchange_once(self, groups: Sequence[Group]) -> list[list[Any]]:
         answers = await self._link.exchange(groups)
