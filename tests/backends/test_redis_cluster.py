@@ -12,6 +12,7 @@ from redis.crc import key_slot
 from agent_hub.core.agent import Agent
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.queue_backends.redis.backend import RedisBackend
+from agent_hub.queue_backends.redis.cluster import ClusterLink
 from tests.backends.mail import letter, send, take, texts
 from tests.backends.test_redis_away import Woken, sent_again
 from tests.redis_server import SLOTS, RedisServer, redis_server
@@ -162,6 +163,25 @@ async def test_what_others_asked_beside_an_inbox_that_moves_is_done_and_answered
     assert not isinstance(acked, BaseException)
     assert [one.message_id for one in acked] == [sent.message_id]
     assert (removed, is_new) == (True, True)
+
+
+async def test_a_batch_that_fails_on_one_node_leaves_no_answer_of_the_others_to_the_next(
+    whole: list[RedisServer],
+) -> None:
+    first, second, third = (
+        next(name for name in EVERYBODY if has(number, name)) for number in range(NODES)
+    )
+    link = ClusterLink(whole[0].url)
+    mail = [[("SET", name, name)] for name in (first, second, third)]
+    await link.exchange(mail)
+    for _ in range(3):
+        before = asyncio.all_tasks()
+        with pytest.raises(UnicodeEncodeError):
+            await link.exchange([[("SET", first, "\ud800")], *mail[1:]])
+        assert asyncio.all_tasks() == before
+        asked = [[("GET", second)], [("GET", third)]]
+        assert await link.exchange(asked) == [[second.encode()], [third.encode()]]
+    await link.close()
 
 
 async def test_what_has_moved_already_is_found_where_it_is(

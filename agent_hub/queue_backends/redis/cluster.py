@@ -103,11 +103,17 @@ class ClusterLink(Link):
             words = commands[number]
             # On one connection, side by side: it is good for the next command alone.
             groups[place][number] = (("ASKING",), words) if once else (words,)
+        # Wait for all, whatever fails: the next batch must not find one still reading.
         told = await asyncio.gather(
-            *(self._ask_node(place, list(asked.values())) for place, asked in groups.items())
+            *(self._ask_node(place, list(asked.values())) for place, asked in groups.items()),
+            return_exceptions=True,
         )
-        numbers = [number for asked in groups.values() for number in asked]
-        return dict(zip(numbers, (one for answers in told for one in answers), strict=True))
+        answers: dict[int, Any] = {}
+        for asked, of_node in zip(groups.values(), told, strict=True):
+            if isinstance(of_node, BaseException):
+                raise of_node
+            answers.update(zip(asked, of_node, strict=True))
+        return answers
 
     async def _ask_node(self, place: Place, groups: Sequence[Group]) -> list[Any]:
         try:
