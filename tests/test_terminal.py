@@ -422,6 +422,34 @@ async def test_a_text_that_is_none_is_not_sent(shell: Shell, rest: Caller) -> No
 
 
 @pytest.mark.parametrize(
+    ("typed", "code", "stream"),
+    [
+        ("send --from beta alpha x >&-", 1, "standard output"),
+        ("receive alpha >&-", 1, "standard output"),
+        ("listen alpha >&-", 1, "standard output"),
+        ("send --from beta alpha - <&-", 2, "stdin"),
+    ],
+)
+async def test_a_stream_that_the_caller_has_closed_is_named_in_one_line(
+    shell: Shell, rest: Caller, typed: str, code: int, stream: str
+) -> None:
+    await rest.post(MESSAGES, {"from": "beta", "to": "alpha", "message": "x"}, status=202)
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        ["sh", "-c", f"exec {sys.executable} -m agent_hub {typed}"],
+        env=shell.variables,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert ended.stderr.startswith("agent-hub: ")
+    assert f"{stream} is closed" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert [one["text"] for one in await waiting(rest, "alpha")] == ["x"]
+
+
+@pytest.mark.parametrize(
     "arguments", [["send", "--from", "beta", "alpha", "x"], ["receive", "alpha"], ["agents"]]
 )
 async def test_without_a_hub_a_command_says_so_in_one_line(arguments: list[str]) -> None:

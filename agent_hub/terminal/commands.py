@@ -29,6 +29,8 @@ Flags = Mapping[str, Any]
 def run(flags: Flags) -> int:
     """Do what the command line says; the exit code."""
     _log_to_stderr()
+    if sys.stdout is None:  # closed by the caller: nothing is taken or sent that cannot be told
+        return say("cannot write: standard output is closed", FAILED)
     try:
         return asyncio.run(_act(flags))
     except HubError as error:
@@ -170,6 +172,8 @@ def _content(flags: Flags) -> str | dict[str, Any]:
 
 def _stdin() -> str:
     """All of it, without the end of its last line."""
+    if sys.stdin is None:
+        raise ValueError("stdin is closed")
     try:
         return sys.stdin.buffer.read().decode().removesuffix("\n")
     except UnicodeDecodeError as error:
