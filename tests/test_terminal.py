@@ -313,6 +313,17 @@ async def test_ask_tells_a_reply_that_has_not_come(
     assert len(err.splitlines()) == 1
 
 
+async def test_a_hub_that_stops_ends_a_question_and_nobody_says_that_its_time_was_over(
+    shell: Shell, rest: Caller, served: RunningHub
+) -> None:
+    asking = asyncio.ensure_future(shell.run("ask", "--from", "beta", "alpha", "Ready?"))
+    await asked(served)
+    question = (await waiting(rest, "alpha"))[0]["id"]
+    await served.hub.drain()
+    no_reply = f"agent-hub: no reply to {question} yet; a later one will be ordinary mail\n"
+    assert await asking == Ended(3, "", no_reply)
+
+
 async def test_ask_tells_a_question_from_a_reply(
     shell: Shell, rest: Caller, served: RunningHub
 ) -> None:

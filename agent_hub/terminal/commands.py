@@ -158,7 +158,7 @@ async def _ask(flags: Flags) -> int:
     elif said is not None:
         write(shown.content(said))
     if answer.status == "pending":
-        say(f"no reply to {answer.message_id} in {seconds} s; a later one will be ordinary mail", 0)
+        say(f"no reply to {answer.message_id} yet; a later one will be ordinary mail", 0)
     if answer.question is not None:
         say(f"{to} asks back, in {answer.question.id}; its reply will be ordinary mail", 0)
     return ENDINGS[answer.status]
