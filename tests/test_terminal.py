@@ -378,6 +378,7 @@ async def test_agents_prints_who_is_here(shell: Shell, rest: Caller) -> None:
         (["send", "--from", "beta", "alpha", "{", "--payload"], "payload"),
         (["send", "--from", "beta", "alpha", '{"a": NaN}', "--payload"], "JSON"),
         (["send", "--from", "beta", "alpha", "x", "--ttl", "soon"], "--ttl"),
+        (["send", "--from", "beta", "alpha", "x", "--ttl", "inf"], "--ttl"),
         (["send", "--from", "ALL", "alpha", "x"], "'ALL'"),
         (["ask", "--from", "beta", "alpha", "x", "--timeout", "301"], "301"),
         (["listen"], "AGENT"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -170,8 +171,19 @@ def _add_draft(command: Any, recipient: str) -> None:
     command.add_argument("--type", help="what kind of message (default: message)")
     command.add_argument("--reply-to", metavar="MESSAGE", help="the id of what this answers")
     command.add_argument(
-        "--ttl", type=float, metavar="SECONDS", help="when it expires (default: the hub's)"
+        "--ttl", type=_seconds, metavar="SECONDS", help="when it expires (default: the hub's)"
     )
     command.add_argument(
         "--key", help="the same message with the same key is sent once, however often it is tried"
     )
+
+
+def _seconds(text: str) -> float:
+    """A number that JSON has."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise argparse.ArgumentTypeError(f"a number of seconds, not {text}")
+    return seconds
