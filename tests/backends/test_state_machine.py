@@ -525,7 +525,7 @@ def compare(factory: Factory) -> type[SideBySide]:
 
 
 QUICK = settings(
-    max_examples=300,
+    max_examples=500,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
