@@ -13,11 +13,15 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
+from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.mcp.registries import ROOT
+from tests.patience import PATIENCE
 
 SCREENSHOTS = ROOT / "build" / "screenshots"
 PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver"}
@@ -25,7 +29,7 @@ PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver"}
 SCHEMES = ("light", "dark")
 SIZES = {"narrow": (360, 740), "wide": (1280, 800)}
 NO_SCRIPT = 2
-SECONDS = 20
+BODY = (By.TAG_NAME, "body")
 
 
 def programs() -> dict[str, str]:
@@ -58,9 +62,13 @@ class Browser:
     def url(self) -> str:
         return self._driver.current_url
 
-    @property
-    def text(self) -> str:
-        return self._driver.find_element(By.TAG_NAME, "body").text
+    def read(self, words: str) -> None:
+        """See these words on the page, which may be still on its way after a button was pressed."""
+        try:
+            WebDriverWait(self._driver, PATIENCE).until(text_to_be_present_in_element(BODY, words))
+        except TimeoutException:
+            said = self._driver.find_element(*BODY).text
+            raise AssertionError(f"{words!r} is not on the page, which says: {said}") from None
 
     def type(self, field: str, text: str) -> None:
         element = self._driver.find_element(By.NAME, field)
@@ -131,7 +139,7 @@ def chromium(profile: Path) -> Iterator[Browser]:
         "prefs", {"profile.managed_default_content_settings.javascript": NO_SCRIPT}
     )
     driver = Chrome(options, Service(found["chromedriver"]))
-    driver.implicitly_wait(SECONDS)
+    driver.implicitly_wait(PATIENCE)
     try:
         yield Browser(driver)
     finally:

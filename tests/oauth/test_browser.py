@@ -19,6 +19,7 @@ from tests.oauth.browser import Browser, chromium
 from tests.oauth.client import HandClient
 from tests.oauth.hubs import sign_in_hub
 from tests.oauth.site import Site
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -88,19 +89,19 @@ async def test_a_person_signs_in_with_a_login_code(
     async with sign_in_hub(SystemClock(), site) as hub:
         client = HandClient(hub)
         await do(browser.open, client.link(redirect_uri=program.callback))
-        assert "Example IDE wants to use this hub" in await do(lambda: browser.text)
+        await do(browser.read, "Example IDE wants to use this hub")
         await do(browser.screenshots, "sign-in")
         assert await do(browser.ground, "light") != await do(browser.ground, "dark")
 
         await do(browser.type, "agent", "beta")
         await do(browser.type, "code", "AAAA-AAAA-AAAA")
         await do(browser.press, "Agree")
-        assert "This login code is not good" in await do(lambda: browser.text)
+        await do(browser.read, "This login code is not good")
         await do(browser.screenshots, "sign-in-fault")
 
         await do(browser.type, "code", await hub.codes.make(name="ada"))
         await do(browser.press, "Agree")
-        answer = await asyncio.wait_for(program.answers.get(), 20)
+        answer = await asyncio.wait_for(program.answers.get(), PATIENCE)
         assert answer["state"] == "st4te"
         assert answer["iss"] == hub.url
         tokens = await client.exchange(answer["code"], redirect_uri=program.callback)
@@ -130,7 +131,7 @@ async def test_a_person_signs_in_at_an_outside_provider(
             await do(browser.type, "sub", "ada")
             assert (await do(lambda: browser.url)).startswith(issuer)
             await do(browser.press, "Authorize")
-            answer = await asyncio.wait_for(program.answers.get(), 20)
+            answer = await asyncio.wait_for(program.answers.get(), PATIENCE)
             tokens = await client.exchange(answer["code"], redirect_uri=program.callback)
             assert tokens.status == 200
             [session] = await hub.sessions.all()
@@ -142,7 +143,7 @@ async def test_a_person_signs_in_at_an_outside_provider(
             await do(browser.press, "Agree and sign in at")
             await do(browser.type, "sub", "mallory")
             await do(browser.press, "Authorize")
-            assert "has not let you in" in await do(lambda: browser.text)
+            await do(browser.read, "has not let you in")
             await do(browser.screenshots, "not-let-in")
             assert program.answers.empty()
 
@@ -151,7 +152,7 @@ async def test_a_person_refuses(site: Site, program: Program, browser: Browser) 
     async with sign_in_hub(SystemClock(), site) as hub:
         await do(browser.open, HandClient(hub).link(redirect_uri=program.callback))
         await do(browser.press, "Refuse")
-        answer = await asyncio.wait_for(program.answers.get(), 20)
+        answer = await asyncio.wait_for(program.answers.get(), PATIENCE)
         assert answer["error"] == "access_denied"
 
 
@@ -164,5 +165,5 @@ async def test_another_page_can_neither_answer_nor_show_the_page(
         trap = f"http://127.0.0.1:{program.port}/trap?target={hub.url}&request={request}"
         await do(browser.open, trap)
         await do(browser.press, "Win a prize")
-        assert "wrong_origin" in await do(lambda: browser.text)
+        await do(browser.read, "wrong_origin")
         assert program.answers.empty()
