@@ -227,37 +227,6 @@ async def test_an_inbox_that_goes_takes_no_count_with_it(clock: ManualClock) -> 
     await node.close()
 
 
-async def test_an_inbox_that_cannot_be_read_keeps_no_other_from_expiring(
-    nodes: Nodes, clock: ManualClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    one, _ = nodes
-    await send(one, "a", to="wrong", ttl=1.0)
-    await send(one, "a", to="right", ttl=1.0)
-    await one._store.ask((("SET", one._store.keys("wrong", "box"), "not an inbox"),))
-    clock.pass_by(2.0)
-    await one.sweep()
-    assert "the inbox of wrong cannot be swept" in caplog.text
-    assert [ended.recipient for ended in await one.undelivered(10)] == ["right"]
-
-
-async def test_an_inbox_that_cannot_be_read_hides_no_other_from_the_totals(
-    nodes: Nodes, caplog: pytest.LogCaptureFixture
-) -> None:
-    one, _ = nodes
-    await send(one, "a", to="wrong")
-    await send(one, "a", "b", to="right")
-    box = one._store.keys("wrong", "box")
-    (whole,) = await one._store.ask((("GET", box),))
-    await one._store.ask((("SET", box, "not an inbox"),))
-    for _ in range(2):
-        totals = await one.totals()
-        assert (totals.inboxes, totals.accepted, totals.ready) == (1, 2, 2)
-        assert [backlog.agent_id for backlog in await one.backlogs()] == ["right"]
-    assert caplog.text.count("the inbox of wrong cannot be counted") == 1
-    await one._store.ask((("SET", box, whole),))
-    assert (await one.totals()).accepted == 3
-
-
 class Wrong(SystemClock):
     """The clock of a machine that nobody has set."""
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import TypeAlias
+
+from redis.exceptions import ResponseError
 
 from agent_hub.core.mail import Undelivered
 from agent_hub.core.notice import Notice
 from agent_hub.queue_backends.redis.codec import ENCODER, Pending, decode_pending, ending_of
+from agent_hub.queue_backends.redis.damage import Damage
 from agent_hub.queue_backends.redis.store import Store
+
+log = logging.getLogger(__name__)
+
+Placed: TypeAlias = tuple[float, int, Undelivered]
+"""An ending, after when it was and in which place in its inbox."""
 
 INBOXES_AT_ONCE = 200
 
@@ -26,25 +36,45 @@ class Endings:
         self._store = store
         self._keys = store.keys
         self._index = store.keys.hub("endings")
+        self._unread = Damage("what ended in the inbox of %s cannot be read")
+        self._untold = Damage("no notice can be written to %s")
 
     async def oldest(self, limit: int) -> list[Undelivered]:
-        (recipients,) = await self._store.ask((("SMEMBERS", self._index),))
-        names = [name.decode() for name in recipients]
-        endings: list[tuple[float, int, Undelivered]] = []
+        names = await self._recipients()
+        endings: list[Placed] = []
         for at in range(0, len(names), INBOXES_AT_ONCE):
             if len(endings) >= limit:
                 break  # those of the others have their turn when these are told
             some = names[at : at + INBOXES_AT_ONCE]
-            asked = tuple(("HGETALL", self._keys(name, "ended")) for name in some)
-            for name, fields in zip(some, await self._store.ask(asked), strict=True):
-                endings += [
-                    ending_of(fields[place + 1], fields[place].decode(), name)
-                    for place in range(0, len(fields), 2)
-                ]
+            for _, placed in await self._unread.ask_each(some, self._of):
+                endings += placed
         endings.sort(key=lambda one: one[:2])
         return [undelivered for _, _, undelivered in endings[:limit]]
 
+    async def _recipients(self) -> list[str]:
+        """Those in whose inboxes something ended, by the index."""
+        try:
+            (names,) = await self._store.ask((("SMEMBERS", self._index),))
+        except ResponseError as error:
+            # It holds nothing that the next round of the sweep would not enter again.
+            log.error("%s holds something else, and is made anew", self._index, exc_info=error)
+            await self._store.ask((("UNLINK", self._index),))
+            return []
+        return [name.decode() for name in names]
+
+    async def _of(self, recipient: str) -> list[Placed]:
+        (fields,) = await self._store.ask((("HGETALL", self._keys(recipient, "ended")),))
+        return [
+            ending_of(fields[place + 1], fields[place].decode(), recipient)
+            for place in range(0, len(fields), 2)
+        ]
+
     async def notice(self, ended: Undelivered) -> bool:
+        """A sender whose inbox is damaged gets none, as if it were told: others wait behind it."""
+        told = await self._untold.ask_each((ended.sender,), lambda _: self._notice(ended))
+        return any(is_new for _, is_new in told)
+
+    async def _notice(self, ended: Undelivered) -> bool:
         known, expected = await self._store.ask(
             (
                 ("HEXISTS", self._keys(ended.recipient, "ended"), ended.message_id),
@@ -87,8 +117,10 @@ class Endings:
             of_senders[one.sender].append(_name(one))
         for recipient, message_ids in of_recipients.items():
             await self._forget(recipient, message_ids)
-        for sender, names in of_senders.items():
-            await self._store.call("noted", sender, ENCODER.encode(names))
+        await self._untold.ask_each(
+            of_senders,
+            lambda sender: self._store.call("noted", sender, ENCODER.encode(of_senders[sender])),
+        )
 
     async def _forget(self, recipient: str, message_ids: list[str]) -> None:
         """Out of the index first: an ending that comes meanwhile enters it again."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.mail import Backlog, Totals
 from agent_hub.queue_backends.redis.codec import decode_counts
+from agent_hub.queue_backends.redis.damage import Damage
 from agent_hub.queue_backends.redis.keys import LAYOUT
 from agent_hub.queue_backends.redis.shared import Shared
 from agent_hub.queue_backends.redis.store import Store
-
-log = logging.getLogger(__name__)
 
 VISITS_AT_ONCE = 200
 """Inboxes to a pipeline: a hundredth of a second of Redis."""
@@ -41,7 +38,9 @@ class Sweeper:
         self._name = secrets.token_hex(8)
         self._round_at = 0.0
         self._lives = Shared(self._count_lives)
-        self._uncounted: set[str] = set()
+        self._unswept = Damage("the inbox of %s cannot be swept")
+        self._uncounted = Damage("the inbox of %s cannot be counted")
+        self._unfolded = Damage("what is set aside of %s cannot join the sums")
 
     async def tells(self, group: str) -> bool:
         """Whether this process, or another of its group, is the one that shows the totals."""
@@ -80,14 +79,10 @@ class Sweeper:
                 return list(due.items())
 
     async def _visit(self, inboxes: list[tuple[str, bool]]) -> None:
-        visits = (self._visit_one(agent_id, registered) for agent_id, registered in inboxes)
-        outcomes = await asyncio.gather(*visits, return_exceptions=True)
-        for (agent_id, _), outcome in zip(inboxes, outcomes, strict=True):
-            if isinstance(outcome, BackendUnavailable):
-                raise outcome
-            if isinstance(outcome, Exception):
-                # One inbox that something is wrong with must not keep all others from expiring.
-                log.error("the inbox of %s cannot be swept", agent_id, exc_info=outcome)
+        registered = dict(inboxes)
+        await self._unswept.ask_each(
+            registered, lambda agent_id: self._visit_one(agent_id, registered[agent_id])
+        )
 
     async def _visit_one(self, agent_id: str, registered: bool) -> None:
         use = "registered" if registered else "watched" if self._is_watched(agent_id) else ""
@@ -145,11 +140,13 @@ class Sweeper:
 
     async def _fold_left_overs(self) -> None:
         (fields,) = await self._store.ask((("HKEYS", self._keys.hub("folding")),))
-        for field in fields:
-            agent_id, epoch = field.decode().split(" ")
-            counted = await self._store.call("totals", agent_id)
-            over = not counted or counted[0].decode() != epoch
-            await self._store.hub_call("fold", field, int(over))
+        await self._unfolded.ask_each([field.decode() for field in fields], self._fold_left_over)
+
+    async def _fold_left_over(self, life: str) -> None:
+        agent_id, epoch = life.split(" ")
+        counted = await self._count(agent_id)
+        over = not counted or counted[0].decode() != epoch
+        await self._store.hub_call("fold", life, int(over))
 
     async def totals(self) -> Totals:
         """Each inbox is counted in one transition, so that what it accepted is always somewhere.
@@ -180,25 +177,14 @@ class Sweeper:
         """What each inbox counted, and how many are where in it; of those that can be read."""
         lives = {}
         for some in _slices(await self._inboxes()):
-            asked = (self._store.call("totals", agent_id) for agent_id in some)
-            counted = await asyncio.gather(*asked, return_exceptions=True)
-            for agent_id, parts in zip(some, counted, strict=True):
-                if isinstance(parts, BaseException):
-                    self._leave_out(agent_id, parts)
-                    continue
-                self._uncounted.discard(agent_id)
+            for agent_id, parts in await self._uncounted.ask_each(some, self._count):
                 if parts:
                     epoch, counts, *where = parts
                     lives[f"{agent_id} {epoch.decode()}"] = (counts, where)
         return lives
 
-    def _leave_out(self, agent_id: str, error: BaseException) -> None:
-        """One inbox that something is wrong with must not hide all others. Said once of each."""
-        if isinstance(error, BackendUnavailable) or not isinstance(error, Exception):
-            raise error
-        if agent_id not in self._uncounted:
-            self._uncounted.add(agent_id)
-            log.error("the inbox of %s cannot be counted", agent_id, exc_info=error)
+    async def _count(self, agent_id: str) -> list[Any]:
+        return await self._store.call("totals", agent_id)
 
 
 def _add(totals: Totals, counts: dict[str, int]) -> None:
