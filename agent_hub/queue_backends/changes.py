@@ -108,10 +108,25 @@ class Posting(Change[bool]):
         self._inbox.withdraw(self._message, ())
 
 
-class Registering(Change[bool]):
+class OfTheRegister(Change[bool]):
+    """A change of one agent's registration. `underway` are those that are being written."""
+
+    def __init__(self, agent: Agent, underway: dict[str, list[Agent]]) -> None:
+        self._agent = agent
+        self._underway = underway
+        underway.setdefault(agent.agent_id, []).append(agent)
+
+    def withdraw(self) -> None:
+        left = self._underway[self._agent.agent_id]
+        left.remove(self._agent)
+        if not left:
+            del self._underway[self._agent.agent_id]
+
+
+class Registering(OfTheRegister):
     """A registration. True when it is a new one. Raises AgentTaken when it is made.
 
-    `known` is the registration that it replaces, `underway` are those that are being written.
+    `known` is the registration that it replaces.
     """
 
     def __init__(
@@ -127,10 +142,8 @@ class Registering(Change[bool]):
             agent.owner = next(iter(owners), None)
         elif owners - {agent.owner}:
             raise AgentTaken(f"{agent.agent_id!r} belongs to another principal")
-        self._agent = agent
-        self._underway = underway
+        super().__init__(agent, underway)
         self._register = register
-        underway.setdefault(agent.agent_id, []).append(agent)
 
     def number(self) -> Sequence[Fact]:
         return (Registered(self._agent),)
@@ -139,25 +152,19 @@ class Registering(Change[bool]):
         self.withdraw()
         return self._register(self._agent)
 
-    def withdraw(self) -> None:
-        left = self._underway[self._agent.agent_id]
-        left.remove(self._agent)
-        if not left:
-            del self._underway[self._agent.agent_id]
 
-
-class Deregistering(Change[bool]):
+class Deregistering(OfTheRegister):
     """The end of a registration. True when there was one."""
 
-    def __init__(self, agent_id: str, deregister: Callable[[str], bool]) -> None:
-        self._agent_id = agent_id
+    def __init__(
+        self, agent: Agent, underway: dict[str, list[Agent]], deregister: Callable[[str], bool]
+    ) -> None:
+        super().__init__(agent, underway)
         self._deregister = deregister
 
     def number(self) -> Sequence[Fact]:
-        return (Deregistered(self._agent_id),)
+        return (Deregistered(self._agent.agent_id),)
 
     def publish(self) -> bool:
-        return self._deregister(self._agent_id)
-
-    def withdraw(self) -> None:
-        """Nothing was reserved."""
+        self.withdraw()
+        return self._deregister(self._agent.agent_id)

@@ -83,7 +83,7 @@ class MemoryBackend(QueueBackend):
         self._unregistered: set[str] = set()  # the inboxes without a registered agent
         self._empty_since: dict[str, float] = {}
         self._agents = Agents()
-        self._registering: dict[str, list[Agent]] = {}  # those that are being written
+        self._register_underway: dict[str, list[Agent]] = {}  # what is being written of it
         self._whereabouts = Whereabouts()
         self._claims = Claims(self._limits)
         self._underway: Underway = {}
@@ -399,7 +399,8 @@ class MemoryBackend(QueueBackend):
     async def sweep(self) -> None:
         now, monotonic = self._clock.time(), self._clock.monotonic()
         for agent in list(self._agents.values()):
-            if agent.last_seen + self._limits.registration_seconds <= now:
+            is_over = agent.last_seen + self._limits.registration_seconds <= now
+            if is_over and agent.agent_id not in self._register_underway:
                 self._deregister(agent.agent_id)
                 self._journal.note(facts.Deregistered(agent.agent_id))
         for inbox in list(self._inboxes.values()):
@@ -482,12 +483,12 @@ class MemoryBackend(QueueBackend):
     async def put_agent(self, agent: Agent) -> bool:
         now = self._clock.time()
         known = self._agents.get(agent.agent_id)
-        if known is None and agent.agent_id not in self._registering:
-            coming = [some[0] for some in self._registering.values()]
+        if known is None and agent.agent_id not in self._register_underway:
+            coming = [some[0] for some in self._register_underway.values()]
             self._agents.check_room(agent.owner, coming, self._limits)
         registered_at = now if known is None else known.registered_at
         agent = replace(agent, last_seen=now, registered_at=registered_at)
-        registering = Registering(agent, known, self._registering, self._register)
+        registering = Registering(agent, known, self._register_underway, self._register)
         return await self._journal.write(registering)
 
     def _register(self, agent: Agent) -> bool:
@@ -502,13 +503,16 @@ class MemoryBackend(QueueBackend):
             return None
         agent = replace(agent, last_seen=self._clock.time(), status=status or agent.status)
         self._agents.put(agent)
-        self._journal.note(facts.Registered(agent))
+        if agent_id not in self._register_underway:  # this would be read after what comes after it
+            self._journal.note(facts.Registered(agent))
         return agent
 
     async def remove_agent(self, agent_id: str) -> bool:
-        if agent_id not in self._agents:
+        agent = self._agents.get(agent_id)
+        if agent is None:
             return False
-        return await self._journal.write(Deregistering(agent_id, self._deregister))
+        deregistering = Deregistering(agent, self._register_underway, self._deregister)
+        return await self._journal.write(deregistering)
 
     def _deregister(self, agent_id: str) -> bool:
         if not self._agents.remove(agent_id):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agent_hub.core.agent import Agent
+from agent_hub.core.agent import Agent, Status
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.limits import Limits
 from agent_hub.queue_backends.sqlite import SqliteBackend
@@ -29,6 +29,12 @@ class Slowed(sqlite3.Connection):
     broken: bool
     writes: int
     began: threading.Event
+
+    @classmethod
+    def hold(cls) -> None:
+        """The next write is the first, and waits."""
+        cls.began.clear()
+        cls.gate.clear()
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
         if sql.startswith("INSERT"):
@@ -172,6 +178,53 @@ async def test_without_a_commit_nobody_is_registered(
         assert await backend.agents() == []
         slowed.broken = False
         assert await backend.put_agent(Agent(agent_id="alpha"))
+
+
+async def test_a_sign_of_life_does_not_undo_the_registration_that_is_being_written(
+    path: Path, clock: ManualClock, slowed: type[Slowed]
+) -> None:
+    async with slow_store(path, clock, slowed) as backend:
+        await backend.put_agent(Agent(agent_id="alpha", name="before"))
+        slowed.hold()
+        registering = asyncio.ensure_future(backend.put_agent(Agent(agent_id="alpha", name="new")))
+        await begun(slowed)
+        await backend.touch_agent("alpha", Status.BUSY)
+        slowed.gate.set()
+        assert not await registering
+        known = await backend.agent("alpha")
+    async with store(path, clock) as backend:
+        assert await backend.agent("alpha") == known
+
+
+async def test_a_sign_of_life_does_not_undo_the_end_that_is_being_written(
+    path: Path, clock: ManualClock, slowed: type[Slowed]
+) -> None:
+    async with slow_store(path, clock, slowed) as backend:
+        await backend.put_agent(Agent(agent_id="alpha"))
+        slowed.hold()
+        removing = asyncio.ensure_future(backend.remove_agent("alpha"))
+        await begun(slowed)
+        await backend.touch_agent("alpha")
+        slowed.gate.set()
+        assert await removing
+    async with store(path, clock) as backend:
+        assert await backend.agents() == []
+
+
+async def test_a_registration_that_is_being_written_is_not_over(
+    path: Path, clock: ManualClock, slowed: type[Slowed]
+) -> None:
+    async with slow_store(path, clock, slowed) as backend:
+        await backend.put_agent(Agent(agent_id="alpha"))
+        await clock.advance(Limits().registration_seconds)
+        slowed.hold()
+        registering = asyncio.ensure_future(backend.put_agent(Agent(agent_id="alpha")))
+        await begun(slowed)
+        await backend.sweep()
+        slowed.gate.set()
+        assert not await registering
+    async with store(path, clock) as backend:
+        assert [agent.agent_id for agent in await backend.agents()] == ["alpha"]
 
 
 async def test_acks_wait_for_nothing_and_are_written_when_it_is_possible_again(
