@@ -19,7 +19,7 @@ from tests.clock import ManualClock
 from tests.redis_server import RedisServer
 from tests.redis_server import redis_server as running_redis
 from tests.server import RunningHub, running_hub
-from tests.surroundings import surroundings
+from tests.surroundings import heeded_by_programs, surroundings
 from tests.web.caller import Caller
 
 OpenBackend = Callable[[Limits], Awaitable[QueueBackend]]
@@ -47,6 +47,13 @@ def no_secret_is_logged(watcher: Watcher) -> Iterator[None]:
 def no_file_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that a test does not tell where to keep its messages keeps them in memory."""
     monkeypatch.setenv("AGENT_HUB_BACKEND", "memory")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def programs_heed_signals() -> Iterator[None]:
+    """What nohup or a shell's `&` lets this run ignore is ignored by no program that it starts."""
+    with heeded_by_programs():
+        yield
 
 
 @pytest.fixture
