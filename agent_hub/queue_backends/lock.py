@@ -33,13 +33,18 @@ class FileLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Raises BackendUnavailable at once when another process has it."""
+        """Raises BackendUnavailable at once when another process has it, OSError when a file
+        there cannot be locked.
+        """
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _lock(descriptor)
-        except OSError:
+        except (BlockingIOError, PermissionError):  # the second is how Windows says it
             os.close(descriptor)
             raise BackendUnavailable(in_use(self._store)) from None
+        except OSError:
+            os.close(descriptor)
+            raise
         self._descriptor = descriptor
 
     @property

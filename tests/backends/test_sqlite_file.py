@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import logging
 import sqlite3
 from contextlib import closing
@@ -145,6 +147,17 @@ async def test_a_second_hub_is_refused(path: Path, clock: ManualClock) -> None:
         await send(backend, "still mine")
     async with store(path, clock):
         pass
+
+
+async def test_a_place_where_nothing_can_be_locked_is_not_taken_for_another_hub(
+    path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(BackendUnavailable, match="No locks available"):
+        await SqliteBackend(path, clock).open()
 
 
 async def test_a_file_of_another_program_is_left_alone(path: Path, clock: ManualClock) -> None:
