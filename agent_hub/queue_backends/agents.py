@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection
 
 from agent_hub.core.agent import Agent
-from agent_hub.core.errors import TooManyInboxes
 from agent_hub.core.limits import Limits
+from agent_hub.queue_backends.refusals import too_many_agents
 
 
 class Agents(dict[str, Agent]):
@@ -46,22 +46,8 @@ class Agents(dict[str, Agent]):
         """
         new = [agent for agent in coming if agent.agent_id not in self]
         if len(self) + len(new) >= limits.agents:
-            raise no_room(limits)
+            raise too_many_agents(limits)
         if owner is not None:
             own = self._of_owner[owner] + sum(agent.owner == owner for agent in new)
             if own >= limits.agents_per_owner:
-                raise no_room(limits, is_share=True)
-
-
-def no_room(limits: Limits, *, is_share: bool = False) -> TooManyInboxes:
-    """For a new agent; `is_share`: its owner has as many as one may have."""
-    held = (
-        f"this credential's principal has {limits.agents_per_owner} agents registered"
-        if is_share
-        else f"{limits.agents} agents are registered"
-    )
-    return TooManyInboxes(
-        f"{held}, and the hub takes no more; an old registration ends"
-        f" {limits.registration_seconds / 3600:g} hours after its agent's last sign of life",
-        retry_after=limits.empty_inbox_seconds,
-    )
+                raise too_many_agents(limits, is_share=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent_hub.core.errors import IdempotencyMismatch
 from agent_hub.core.limits import Limits
 from agent_hub.core.mail import Receipt
+from agent_hub.queue_backends.refusals import key_mismatch
 
 
 class Claim(Struct, gc=False):
@@ -39,9 +39,7 @@ class Claims:
         if claim is None or claim.forget_at <= now:
             return None
         if claim.fingerprint != fingerprint:
-            raise IdempotencyMismatch(
-                f"idempotency key {key!r} was used for other content to {recipient}"
-            )
+            raise key_mismatch(key, recipient)
         return claim
 
     def add(

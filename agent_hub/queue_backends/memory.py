@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.clock import Clock
-from agent_hub.core.errors import TooManyInboxes
 from agent_hub.core.limits import Limits
 from agent_hub.core.mail import (
     Acked,
@@ -40,6 +39,7 @@ from agent_hub.queue_backends.changes import (
 from agent_hub.queue_backends.claims import Claims, again
 from agent_hub.queue_backends.inbox import Inbox
 from agent_hub.queue_backends.journal import Journal
+from agent_hub.queue_backends.refusals import too_many_inboxes
 from agent_hub.queue_backends.states import NEVER
 from agent_hub.queue_backends.watchers import Occupants, Watchers
 from agent_hub.queue_backends.whereabouts import Whereabouts
@@ -207,11 +207,7 @@ class MemoryBackend(QueueBackend):
             return inbox
         if agent_id not in self._agents:
             if len(self._unregistered) >= self._limits.unregistered_inboxes:
-                raise TooManyInboxes(
-                    f"{agent_id} is not registered, and the hub holds "
-                    f"{self._limits.unregistered_inboxes} inboxes for such ids already",
-                    retry_after=self._limits.empty_inbox_seconds,
-                )
+                raise too_many_inboxes(agent_id, self._limits)
             self._unregistered.add(agent_id)
         return self._make_inbox(agent_id)
 

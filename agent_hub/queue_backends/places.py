@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agent_hub.core.errors import InboxFull, SenderShare
 from agent_hub.core.limits import Limits
 from agent_hub.core.message import HUB, Message
-
-RETRY_FULL_SECONDS = 1.0
+from agent_hub.queue_backends.refusals import inbox_full, sender_share
 
 
 class Places:
@@ -65,19 +63,10 @@ class Places:
             return []
         victims = _victims(ready, sender, size, places, room, share) if limits.drop_oldest else []
         if not victims:
-            raise self._refusal(sender, is_full=places <= 0 or room < size)
+            if places <= 0 or room < size:
+                raise inbox_full(self._agent_id)
+            raise sender_share(sender, self._agent_id)
         return victims
-
-    def _refusal(self, sender: str, *, is_full: bool) -> InboxFull | SenderShare:
-        if is_full:
-            return InboxFull(
-                f"the inbox of {self._agent_id} is full", retry_after=RETRY_FULL_SECONDS
-            )
-        return SenderShare(
-            f"{sender} has as many unread messages in the inbox of {self._agent_id} "
-            f"as it has places left",
-            retry_after=RETRY_FULL_SECONDS,
-        )
 
 
 def _victims(

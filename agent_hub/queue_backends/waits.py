@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from agent_hub.core.errors import TooManyWaits
 from agent_hub.core.limits import Limits
 from agent_hub.core.mail import Submission, Wait, WaitState
 from agent_hub.core.message import Delivery, Message
+from agent_hub.queue_backends.refusals import too_many_waits
 
 
 class OpenWait(Struct, kw_only=True):
@@ -73,10 +73,7 @@ class Waits:
             return wait
         pending = sum(wait.state is WaitState.PENDING for wait in self._open.values())
         if pending >= self._limits.waits_per_agent:
-            raise TooManyWaits(
-                f"{self._agent_id} waits for {self._limits.waits_per_agent} answers already",
-                retry_after=1.0,
-            )
+            raise too_many_waits(self._agent_id, self._limits)
         wait = OpenWait(question_id=question_id, asked=asked, since=since, deadline=deadline)
         self._open[question_id] = wait
         return wait

@@ -12,7 +12,6 @@ from redis.asyncio.connection import AbstractConnection
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.bounds import LOOKED_AT_BYTES
 from agent_hub.core.clock import Clock
-from agent_hub.core.errors import TooManyWaits
 from agent_hub.core.limits import Limits
 from agent_hub.core.mail import (
     Acked,
@@ -49,6 +48,7 @@ from agent_hub.queue_backends.redis.store import Store
 from agent_hub.queue_backends.redis.streams import Streams
 from agent_hub.queue_backends.redis.sweeper import Sweeper
 from agent_hub.queue_backends.redis.time import StoreClock
+from agent_hub.queue_backends.refusals import too_many_waits
 
 PREFIX = "agenthub"
 PLENTY = 1 << 40
@@ -271,10 +271,7 @@ class RedisBackend(QueueBackend):
             "open_wait", agent_id, question_id, asked, repr(seconds), self._since()
         )
         if answers == [b"refused"]:
-            raise TooManyWaits(
-                f"{agent_id} waits for {self._limits.waits_per_agent} answers already",
-                retry_after=1.0,
-            )
+            raise too_many_waits(agent_id, self._limits)
         return wait_of(question_id, answers)
 
     def _since(self) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.errors import AgentTaken
-from agent_hub.queue_backends.agents import no_room
 from agent_hub.queue_backends.redis.codec import agent_of, numbered_agent, rest_of
 from agent_hub.queue_backends.redis.shared import Shared
 from agent_hub.queue_backends.redis.store import Store
+from agent_hub.queue_backends.refusals import too_many_agents
 
 TAKEN, NO_ROOM, NO_SHARE = -1, -2, -3
 """What the script answers instead of whether an agent is new."""
@@ -29,7 +29,7 @@ class Registry:
             "put_agent", agent.agent_id, str(agent.status), agent.owner or "", rest_of(agent)
         )
         if answer[0] in (NO_ROOM, NO_SHARE):
-            raise no_room(self._store.limits, is_share=answer[0] == NO_SHARE)
+            raise too_many_agents(self._store.limits, is_share=answer[0] == NO_SHARE)
         if answer[0] == TAKEN:
             raise AgentTaken(f"{agent.agent_id!r} belongs to another principal")
         return bool(answer[0])

@@ -10,20 +10,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from agent_hub.core.errors import (
-    BackendUnavailable,
-    HubError,
-    IdempotencyMismatch,
-    InboxFull,
-    SenderShare,
-)
+from agent_hub.core.errors import BackendUnavailable, HubError
 from agent_hub.core.mail import Receipt, Submission
 from agent_hub.core.message import ALL
 from agent_hub.queue_backends.redis.codec import agent_of, body_of
 from agent_hub.queue_backends.redis.link import Words
 from agent_hub.queue_backends.redis.store import Store
+from agent_hub.queue_backends.refusals import inbox_full, key_mismatch, sender_share
 
-RETRY_FULL_SECONDS = 1.0
 LEASED_LONGER_SECONDS = 3_600
 """A lease may hold a message so long after its expiry; its sender can ask for it until then."""
 
@@ -140,15 +134,11 @@ class Sending:
     def _refusal(self, submission: Submission, status: bytes) -> HubError:
         draft, to = submission.draft, submission.recipient
         if status == b"mismatch":
-            return _mismatch(draft.idempotency_key or "", to)
+            return key_mismatch(draft.idempotency_key or "", to)
         if status == b"full":
-            return InboxFull(f"the inbox of {to} is full", retry_after=RETRY_FULL_SECONDS)
+            return inbox_full(to)
         if status == b"share":
-            return SenderShare(
-                f"{draft.sender} has as many unread messages in the inbox of {to} "
-                f"as it has places left",
-                retry_after=RETRY_FULL_SECONDS,
-            )
+            return sender_share(draft.sender, to)
         # The sweeper took the inbox away a moment after it was made.
         return BackendUnavailable(f"the inbox of {to} could not be made", retry_after=1.0)
 
@@ -224,7 +214,7 @@ class Sending:
             await asyncio.shield(noting)
         status, claimed = await self._store.call("claim", sender, key, fingerprint, message_id)
         if status == b"mismatch":
-            raise _mismatch(key, ALL)
+            raise key_mismatch(key, ALL)
         if status == b"new":
             await self._use_key(sender, ALL, key)
         found: str = claimed.decode()
@@ -242,7 +232,3 @@ def _head_of(submission: Submission) -> tuple[str | int, ...]:
         draft.reply_to or "",
         int(submission.broadcast),
     )
-
-
-def _mismatch(key: str, recipient: str) -> IdempotencyMismatch:
-    return IdempotencyMismatch(f"idempotency key {key!r} was used for other content to {recipient}")

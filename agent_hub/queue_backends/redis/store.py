@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from msgspec.structs import asdict
 
 from agent_hub.core.clock import Clock
-from agent_hub.core.errors import TooManyInboxes
 from agent_hub.core.limits import Limits
 from agent_hub.core.queue_backend import OCCUPANCY_SECONDS
 from agent_hub.queue_backends.redis.codec import decode_news
@@ -21,6 +20,7 @@ from agent_hub.queue_backends.redis.keys import HUB, LAYOUT, Keys
 from agent_hub.queue_backends.redis.link import Group, Link, Words
 from agent_hub.queue_backends.redis.lua import scripts
 from agent_hub.queue_backends.redis.pipeline import Pipeline
+from agent_hub.queue_backends.refusals import too_many_inboxes
 
 T = TypeVar("T")
 
@@ -141,11 +141,7 @@ class Store:
         """Enter an inbox in the index before it is made. Raises TooManyInboxes."""
         (admitted,) = await self.hub_call("admit", agent_id, "1")
         if not admitted:
-            raise TooManyInboxes(
-                f"{agent_id} is not registered, and the hub holds "
-                f"{self.limits.unregistered_inboxes} inboxes for such ids already",
-                retry_after=self.limits.empty_inbox_seconds,
-            )
+            raise too_many_inboxes(agent_id, self.limits)
 
     def index(self, agent_id: str) -> None:
         """Once more, now that it is there: the sweeper may have taken the entry for a left-over."""
