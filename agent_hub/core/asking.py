@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from agent_hub.core.errors import BackendUnavailable, TooManyWaits
-from agent_hub.core.mail import Acked, Receipt, Submission, Wait, WaitState
+from agent_hub.core.mail import Receipt, Submission, Wait, WaitState
 from agent_hub.core.message import Delivery
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.principal import Principal
 from agent_hub.core.queue_backend import QueueBackend
+from agent_hub.core.tally import Tally
 from agent_hub.core.vigil import Vigil
 from agent_hub.core.wakeup import Wakeup
 
@@ -86,7 +87,7 @@ class Question:
         self._closed = True
         wait = self._wait
         if self.taken and wait is not None and wait.delivery and not self.is_counted:
-            self._asking.on_delivered(self._caller.via, [wait.delivery])
+            self._asking.tally.delivered(self._caller.via, [wait.delivery])
         keyless = self._submission.draft.idempotency_key is None
         await self._asking.let_go(
             self.asker,
@@ -105,19 +106,17 @@ class Asking:
         self,
         backend: QueueBackend,
         metrics: Metrics,
+        tally: Tally,
         owed: Owed,
         alarm: Callable[[float | None], Wakeup],
         vigil: Vigil,
-        on_delivered: Callable[[str, Sequence[Delivery]], None],
-        on_ack: Callable[[str, Sequence[Acked]], None],
     ) -> None:
         self._backend = backend
         self._metrics = metrics
+        self.tally = tally
         self._owed = owed
         self._alarm = alarm
         self._vigil = vigil
-        self.on_delivered = on_delivered
-        self._on_ack = on_ack
         self._holders: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -208,7 +207,7 @@ class Asking:
         async def end() -> None:
             if answer is not None:
                 acked = await self._backend.ack(sender, [answer.message.id], mode="auto")
-                self._on_ack("auto", acked)
+                self.tally.acked("auto", acked)
             if is_last:
                 await self._backend.close_wait(sender, question_id, keep=keep, abandoned=abandoned)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from agent_hub.core.admission import Admission
 from agent_hub.core.asking import Asking
@@ -19,8 +19,7 @@ from agent_hub.core.audit import (
 from agent_hub.core.authentication import Authentication
 from agent_hub.core.bounds import DEFAULT_TTL_SECONDS
 from agent_hub.core.clock import Clock
-from agent_hub.core.mail import Acked, Totals
-from agent_hub.core.message import Delivery
+from agent_hub.core.mail import Totals
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.overview import Overview
 from agent_hub.core.owed import Owed
@@ -32,7 +31,7 @@ from agent_hub.core.reading import Reading
 from agent_hub.core.registry import Registry
 from agent_hub.core.sending import Sending
 from agent_hub.core.streams import Streams
-from agent_hub.core.trail import TRAIL
+from agent_hub.core.tally import Tally
 from agent_hub.core.upkeep import Upkeep
 from agent_hub.core.vigil import Vigil
 
@@ -62,29 +61,19 @@ class Hub:
         buckets = TokenBuckets(0, 1, clock) if buckets is None else buckets
         self._backend = backend
         self._clock = clock
-        self._metrics = metrics
-        self._audit = audit
         self._started_at = clock.monotonic()
         self.on_presence: Callable[[list[PresenceEvent]], None] = lambda events: None
 
         by_store = backend.clock_of(clock)
-        self._by_store = by_store
+        tally = Tally(by_store, metrics, audit)
         self._admission = Admission(clock, metrics, buckets, backend.poll_seconds)
         self._presence = Presence(by_store, self._announce)
         self._owed = Owed()
         self._permissions = Permissions(backend, self._presence)
         self._vigil = Vigil(clock, authentication)
-        self._streams = Streams(
-            backend, by_store, metrics, audit, self._owed, self._vigil, self._count_acked
-        )
+        self._streams = Streams(backend, by_store, metrics, tally, self._owed, self._vigil)
         self._asking = Asking(
-            backend,
-            metrics,
-            self._owed,
-            self._admission.alarm,
-            self._vigil,
-            self._count_delivered,
-            self._count_acked,
+            backend, metrics, tally, self._owed, self._admission.alarm, self._vigil
         )
         self._upkeep = Upkeep(
             backend, clock, metrics, self._owed, self._presence, buckets, self._streams
@@ -116,16 +105,14 @@ class Hub:
 
         reading = Reading(
             backend,
-            clock,
             metrics,
+            tally,
             self._admission,
             self._permissions,
             self._vigil,
             registry,
             self._owed,
             self._streams,
-            self._count_delivered,
-            self._count_acked,
         )
         self.look = audit.of("look", reading.look, of_agent)
         self.position = reading.position
@@ -143,22 +130,6 @@ class Hub:
 
     def _announce(self, events: list[PresenceEvent]) -> None:
         self.on_presence(events)
-
-    def _count_delivered(self, via: str, deliveries: Sequence[Delivery]) -> None:
-        if TRAIL.is_kept:
-            TRAIL.delivered(via, deliveries)
-        self._audit.delivered(via, deliveries)
-        now = self._by_store.time()
-        for delivery in deliveries:
-            age = now - delivery.message.accepted_at
-            self._metrics.delivered(via, delivery.attempt > 1, age)
-
-    def _count_acked(self, mode: str, acked: Sequence[Acked]) -> None:
-        if TRAIL.is_kept:
-            TRAIL.acked(mode, acked)
-        now = self._by_store.time()
-        for one in acked:
-            self._metrics.acked(mode, now - one.accepted_at)
 
     # --- life -----------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import TypeVar
 
 from msgspec import Struct
@@ -23,10 +22,9 @@ from agent_hub.core.bounds import (
     check_lease,
     check_span,
 )
-from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable, Invalid, NotFound
-from agent_hub.core.mail import Acked, Page, Standing, State
-from agent_hub.core.message import Cursor, Delivery, check_agent_id, is_message_id, message_ids_of
+from agent_hub.core.mail import Page, Standing, State
+from agent_hub.core.message import Cursor, check_agent_id, is_message_id, message_ids_of
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.permissions import Permissions
@@ -36,6 +34,7 @@ from agent_hub.core.registry import Registry
 from agent_hub.core.streams import Streams
 from agent_hub.core.subscription import DEFAULT_IN_FLIGHT, MAX_IN_FLIGHT, Subscription
 from agent_hub.core.taking import Taking
+from agent_hub.core.tally import Tally
 from agent_hub.core.vigil import Vigil, Watched
 
 UNREAD_LOOKED_AT = 64
@@ -80,28 +79,24 @@ class Reading:
     def __init__(
         self,
         backend: QueueBackend,
-        clock: Clock,
         metrics: Metrics,
+        tally: Tally,
         admission: Admission,
         permissions: Permissions,
         vigil: Vigil,
         registry: Registry,
         owed: Owed,
         streams: Streams,
-        on_delivered: Callable[[str, Sequence[Delivery]], None],
-        on_ack: Callable[[str, Sequence[Acked]], None],
     ) -> None:
         self._backend = backend
-        self._clock = clock
         self._metrics = metrics
+        self._tally = tally
         self._admission = admission
         self._permissions = permissions
         self._vigil = vigil
         self._registry = registry
         self._owed = owed
         self._streams = streams
-        self._on_delivered = on_delivered
-        self._on_ack = on_ack
 
     async def look(
         self,
@@ -200,8 +195,8 @@ class Reading:
             max_bytes=max_bytes,
             seconds=lease,
             until_found=lambda read: self._when_there_is(caller, agent_id, wait, read),
-            on_delivered=partial(self._on_delivered, caller.via),
-            on_ack=self._on_ack,
+            via=caller.via,
+            tally=self._tally,
             owed=self._owed,
         )
 
@@ -276,7 +271,7 @@ class Reading:
         ack, release, extend = map(message_ids_of, (ack, release, extend))
         backend, held_by = self._backend, lease_id or ""
         acked = await backend.ack(agent_id, ack, mode="manual") if ack else []
-        self._on_ack("manual", acked)
+        self._tally.acked("manual", acked)
         await self._streams.acked_elsewhere(agent_id, ack)
         released = await backend.release(agent_id, held_by, release, failure=True) if release else 0
         extended = await backend.extend(agent_id, held_by, extend, seconds=lease) if extend else 0

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from secrets import token_hex
 
-from agent_hub.core.audit import Audit
 from agent_hub.core.clock import Clock
-from agent_hub.core.mail import Acked
 from agent_hub.core.message import Cursor
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.principal import Principal
 from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.core.subscription import Subscription
+from agent_hub.core.tally import Tally
 from agent_hub.core.vigil import Vigil
 
 RENEWED_AT_ONCE = 256
@@ -28,18 +27,16 @@ class Streams:
         backend: QueueBackend,
         clock: Clock,
         metrics: Metrics,
-        audit: Audit,
+        tally: Tally,
         owed: Owed,
         vigil: Vigil,
-        on_ack: Callable[[str, Sequence[Acked]], None],
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._metrics = metrics
-        self._audit = audit
+        self._tally = tally
         self._owed = owed
         self._vigil = vigil
-        self._on_ack = on_ack
         self._open: dict[str, Subscription] = {}
         self._ended = False
 
@@ -68,14 +65,13 @@ class Streams:
             self._backend,
             self._clock,
             self._metrics,
-            self._audit,
+            self._tally,
             self._owed,
             via=caller.via,
             receipts=receipts,
             max_in_flight=max_in_flight,
             since=since,
             on_close=self._closed,
-            on_ack=self._on_ack,
         )
         self._open[agent_id] = subscription
         subscription.credential = self._vigil.over(caller, subscription.end)

@@ -7,15 +7,13 @@ from contextlib import suppress
 from secrets import token_hex
 
 from agent_hub.core.asking import Question
-from agent_hub.core.audit import Audit
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable
-from agent_hub.core.mail import Acked
 from agent_hub.core.message import Cursor, Delivery, message_ids_of
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.queue_backend import QueueBackend
-from agent_hub.core.trail import TRAIL
+from agent_hub.core.tally import Tally
 from agent_hub.core.vigil import Watched
 from agent_hub.core.wakeup import POLL, Wakeup
 
@@ -38,9 +36,7 @@ class Subscription:
     __slots__ = (
         "_again",
         "_asked",
-        "_audit",
         "_backend",
-        "_clock",
         "_closed",
         "_covers",
         "_credit",
@@ -48,13 +44,13 @@ class Subscription:
         "_in_flight",
         "_leases",
         "_metrics",
-        "_on_ack",
         "_on_close",
         "_owed",
         "_questions",
         "_receipt_number",
         "_since",
         "_stream_id",
+        "_tally",
         "_uncovered",
         "_via",
         "_wakeup",
@@ -75,7 +71,7 @@ class Subscription:
         backend: QueueBackend,
         clock: Clock,
         metrics: Metrics,
-        audit: Audit,
+        tally: Tally,
         owed: Owed,
         *,
         via: str,
@@ -83,7 +79,6 @@ class Subscription:
         max_in_flight: int,
         since: Cursor | None,
         on_close: Callable[[Subscription], None],
-        on_ack: Callable[[str, Sequence[Acked]], None],
     ) -> None:
         self.agent_id = agent_id
         self.receipts = receipts
@@ -94,16 +89,14 @@ class Subscription:
         self.epoch_changed = False  # the store lost its inbox
         self.credential: Watched | None = None
         self._backend = backend
-        self._clock = clock
         self._metrics = metrics
-        self._audit = audit
+        self._tally = tally
         self._owed = owed
         self._via = via
         self._epoch: str | None = None
         self._credit = max_in_flight
         self._since = since
         self._on_close = on_close
-        self._on_ack = on_ack
         self._again: list[Delivery] = []
         self._in_flight: dict[str, str] = {}  # message id -> lease id, in the order of delivery
         self._questions: dict[str, Question] = {}  # message id of the answer -> its question
@@ -229,18 +222,10 @@ class Subscription:
 
     def written(self, deliveries: Sequence[Delivery]) -> None:
         """These were written to the reader's stream, in this order."""
-        if TRAIL.is_kept:
-            TRAIL.delivered(self._via, deliveries)
-        self._audit.delivered(self._via, deliveries)
-        for delivery in deliveries:
-            self._count(delivery)
+        self._tally.delivered(self._via, deliveries)
         if self.receipts:
             leased = (delivery.message.id for delivery in deliveries)
             self._uncovered += [held for held in leased if held in self._in_flight]
-
-    def _count(self, delivery: Delivery) -> None:
-        age = self._clock.time() - delivery.message.accepted_at
-        self._metrics.delivered(self._via, delivery.attempt > 1, age)
 
     # --- receipts -------------------------------------------------------------------------
 
@@ -278,7 +263,7 @@ class Subscription:
 
     async def _ack(self, message_ids: Sequence[str], mode: str) -> None:
         acked = await self._backend.ack(self.agent_id, message_ids, mode=mode)
-        self._on_ack(mode, acked)
+        self._tally.acked(mode, acked)
         await self.acked_elsewhere(message_ids)
 
     async def acked_elsewhere(self, message_ids: Sequence[str]) -> None:

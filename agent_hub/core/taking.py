@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from secrets import token_hex
 
 from msgspec import Struct
 
-from agent_hub.core.mail import Acked
 from agent_hub.core.message import Cursor, Delivery
 from agent_hub.core.owed import Owed
 from agent_hub.core.queue_backend import QueueBackend
+from agent_hub.core.tally import Tally
 
 
 class Leased(Struct, kw_only=True):
@@ -41,8 +41,8 @@ class Taking:
         until_found: Callable[
             [Callable[[], Awaitable[list[Delivery]]]], Awaitable[list[Delivery] | None]
         ],
-        on_delivered: Callable[[Sequence[Delivery]], None],
-        on_ack: Callable[[str, Sequence[Acked]], None],
+        via: str,
+        tally: Tally,
         owed: Owed,
     ) -> None:
         self.taken = False
@@ -52,8 +52,8 @@ class Taking:
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._until_found = until_found
-        self._on_delivered = on_delivered
-        self._on_ack = on_ack
+        self._via = via
+        self._tally = tally
         self._owed = owed
         self._lease_id = token_hex(8)
         self._deliveries: list[Delivery] = []
@@ -87,7 +87,7 @@ class Taking:
             # By lease, not by message: the call may have been cut off after the store had leased.
             await self._owed.tell(self._release)
             return
-        self._on_delivered(self._deliveries)
+        self._tally.delivered(self._via, self._deliveries)
         if self._seconds is None and self._deliveries:
             await self._owed.tell(self._ack)
 
@@ -97,4 +97,4 @@ class Taking:
     async def _ack(self) -> None:
         message_ids = [delivery.message.id for delivery in self._deliveries]
         acked = await self._backend.ack(self._agent_id, message_ids, mode="auto")
-        self._on_ack("auto", acked)
+        self._tally.acked("auto", acked)
