@@ -314,7 +314,8 @@ class QueueBackend(ABC):
 
         The store sets `last_seen` and `registered_at`. Raises AgentTaken when another owner
         registered it; without an owner given, the one there is stays. Raises TooManyInboxes for
-        a new agent when `Limits.agents` are registered, or `Limits.agents_per_owner` of its owner.
+        a new agent when `Limits.agents` are registered, and for one that is new to its owner, or
+        was nobody's, when that has `Limits.agents_per_owner`.
         """
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 
 from agent_hub.core.agent import Agent
 from agent_hub.core.limits import Limits
@@ -39,15 +39,24 @@ class Agents(dict[str, Agent]):
         if not self._of_owner[agent.owner]:
             del self._of_owner[agent.owner]
 
-    def check_room(self, owner: str | None, coming: Collection[Agent], limits: Limits) -> None:
-        """Raise TooManyInboxes for a new agent that is one too many.
+    def check_room(
+        self, agent: Agent, underway: Mapping[str, Sequence[Agent]], limits: Limits
+    ) -> None:
+        """Raise TooManyInboxes for an agent that is one too many, in all or of its owner.
 
-        `coming` are those that are being written.
+        `underway` are the registrations that are being written, of each agent in their order.
         """
-        new = [agent for agent in coming if agent.agent_id not in self]
-        if len(self) + len(new) >= limits.agents:
+        agent_id, owner = agent.agent_id, agent.owner
+        before = underway[agent_id][-1] if agent_id in underway else self.get(agent_id)
+        if before is None and len(self) + sum(one not in self for one in underway) >= limits.agents:
             raise too_many_agents(limits)
-        if owner is not None:
-            own = self._of_owner[owner] + sum(agent.owner == owner for agent in new)
-            if own >= limits.agents_per_owner:
-                raise too_many_agents(limits, is_share=True)
+        if owner is None or (before is not None and before.owner is not None):
+            return
+        coming = (one for one, some in underway.items() if some[-1].owner == owner)
+        own = self._of_owner[owner] + sum(self._owner_of(one) != owner for one in coming)
+        if own >= limits.agents_per_owner:
+            raise too_many_agents(limits, is_share=True)
+
+    def _owner_of(self, agent_id: str) -> str | None:
+        agent = self.get(agent_id)
+        return None if agent is None else agent.owner

@@ -479,9 +479,7 @@ class MemoryBackend(QueueBackend):
     async def put_agent(self, agent: Agent) -> bool:
         now = self._clock.time()
         known = self._agents.get(agent.agent_id)
-        if known is None and agent.agent_id not in self._register_underway:
-            coming = [some[0] for some in self._register_underway.values()]
-            self._agents.check_room(agent.owner, coming, self._limits)
+        self._agents.check_room(agent, self._register_underway, self._limits)
         registered_at = now if known is None else known.registered_at
         agent = replace(agent, last_seen=now, registered_at=registered_at)
         registering = Registering(agent, known, self._register_underway, self._register)

@@ -342,7 +342,7 @@ async def test_a_hub_takes_so_many_agents_and_no_more(
         await register(backend, "c")
     assert refused.value.retry_after
     assert await backend.agent("c") is None
-    await register(backend, "a", "b")  # who is known is never refused
+    await register(backend, "a", "b")  # who is known is not refused
     await register(backend, "a", owner="one")
     await backend.remove_agent("b")
     await register(backend, "c")
@@ -383,18 +383,51 @@ async def test_one_owner_has_so_many_agents_and_leaves_room_for_others(
     await backend.touch_agent("a")
     await register(backend, "c", "d", owner="another")
     await register(backend, "e", "f", "g")
-    await register(backend, "e", owner="one")  # known, so it is not refused
-    await backend.remove_agent("a")
     with pytest.raises(TooManyInboxes):
-        await register(backend, "h", owner="one")
-    await backend.remove_agent("b")
-    await backend.remove_agent("b")
+        await register(backend, "e", owner="one")
+    await backend.remove_agent("a")
+    await backend.remove_agent("a")
     await register(backend, "h", owner="one")
     await clock.advance(24 * 3_600)
     await backend.sweep()
     await register(backend, "i", "j", owner="one")
     with pytest.raises(TooManyInboxes):
         await register(backend, "k", owner="one")
+
+
+async def test_an_agent_of_nobody_that_becomes_somebodys_counts_among_the_owners(
+    open_backend: OpenBackend,
+) -> None:
+    backend = await open_backend(Limits(agents=4, agents_per_owner=2))
+    await register(backend, "a", "b", "c", "d")
+    await register(backend, "a", "b", owner="one")
+    with pytest.raises(TooManyInboxes) as refused:
+        await register(backend, "c", owner="one")
+    assert refused.value.retry_after
+    left = await backend.agent("c")
+    assert left is not None
+    assert left.owner is None
+    await register(backend, "a", "b", owner="one")
+    await register(backend, "c", owner="another")
+    await backend.remove_agent("a")
+    await register(backend, "d", owner="one")
+
+
+async def test_of_many_agents_of_nobody_that_are_claimed_at_once_one_owner_gets_its_share(
+    open_backend: OpenBackend,
+) -> None:
+    backend = await open_backend(Limits(agents_per_owner=2))
+    ids = ("a", "b", "c")
+    await register(backend, *ids)
+    renewed = [Agent(agent_id=agent_id, name="renewed") for agent_id in ids]
+    claimed = [Agent(agent_id=agent_id, owner="one") for agent_id in (*ids, "a", "new")]
+    outcomes = await asyncio.gather(
+        *map(backend.put_agent, renewed + claimed), return_exceptions=True
+    )
+    assert outcomes[:5] == [False] * 5
+    assert [type(outcome) for outcome in outcomes[5:]] == [TooManyInboxes, bool, TooManyInboxes]
+    owners = {agent.agent_id: agent.owner for agent in await backend.agents()}
+    assert owners == {"a": "one", "b": "one", "c": None}
 
 
 async def test_in_the_end_nothing_is_left(backend: QueueBackend, clock: ManualClock) -> None:

@@ -96,6 +96,7 @@ MUTANTS = [
     ("agents", "if visit_soon(id) then redis.call('SADD', KEY.nobodys, id) end", "visit_soon(id)"),
     ("agents", "count_owned(agent[5], -1)", "count_owned(agent[5], 0)"),
     ("put_agent", ">= LIMITS.agents then", "> LIMITS.agents then"),
+    ("put_agent", ">= LIMITS.agents_per_owner", "> LIMITS.agents_per_owner"),
     ("put_agent", "owner ~= (known and known[5] or '')", "not known"),
     ("put_agent", "owner ~= (known and known[5] or '')", "true"),
 ]  # fmt: skip

@@ -7,11 +7,11 @@ if ARG.owner ~= '' then
   if owner ~= '' and owner ~= ARG.owner then return {'', -1} end
   owner = ARG.owner
 end
-if not known then
-  if redis.call('HLEN', KEY.agents) >= LIMITS.agents then return {'', -2} end
+if not known and redis.call('HLEN', KEY.agents) >= LIMITS.agents then return {'', -2} end
+if owner ~= (known and known[5] or '') then
   if owned_by(owner) >= LIMITS.agents_per_owner then return {'', -3} end
+  count_owned(owner, 1)
 end
-if owner ~= (known and known[5] or '') then count_owned(owner, 1) end
 write_agent(ARG.id, {
   known and known[1] or redis.call('INCR', KEY.number), known and known[2] or now, now,
   ARG.status, owner, ARG.rest,
