@@ -10,12 +10,10 @@ from contextlib import asynccontextmanager
 from typing import IO, Any, NamedTuple
 
 from tests.acceptance.process import ROOT
+from tests.patience import PATIENCE
 from tests.server import RunningHub
 from tests.surroundings import surroundings
 from tests.web.waiting import until
-
-PATIENCE = 30.0
-"""Real seconds until a test that waits in vain fails."""
 
 
 class Ended(NamedTuple):

@@ -19,9 +19,10 @@ import pytest
 from agent_hub import cli
 from tests.auth.guarded import guarded_hub
 from tests.clock import ManualClock
+from tests.patience import PATIENCE
 from tests.ports import free_port
 from tests.server import RunningHub
-from tests.shell import PATIENCE, Ended, Shell, asked, end, line
+from tests.shell import Ended, Shell, asked, end, line
 from tests.web.caller import AGENTS, MESSAGES, Caller
 from tests.web.waiting import until
 

@@ -548,6 +548,22 @@ async def test_a_worker_that_is_told_to_stop_gives_back_what_it_runs_without_a_f
     assert await has_no_failure(rest, sent["message_id"])
 
 
+async def test_a_worker_that_nohup_started_works_on_when_its_terminal_is_gone(
+    served: RunningHub, rest: Caller, stage: Stage
+) -> None:
+    await rest.send("beta", "alpha", "x")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        async with working(served.url, stage.command()):
+            run = await stage.run()
+            signal.raise_signal(signal.SIGHUP)
+            run.end("done")
+            await until_done(rest)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert [one["text"] for one in (await rest.receive("beta"))["messages"]] == ["done"]
+
+
 async def test_a_command_that_ends_well_after_the_signal_has_done_its_work(
     shell: Shell, rest: Caller, stage: Stage
 ) -> None:

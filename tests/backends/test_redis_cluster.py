@@ -17,7 +17,6 @@ from tests.backends.mail import letter, send, take, texts
 from tests.backends.test_redis_away import Woken, sent_again
 from tests.redis_server import SLOTS, RedisServer, redis_server
 
-PATIENCE = 30.0
 NODES = 3
 EVERYBODY = [f"id-{number}" for number in range(60)]
 
