@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -277,6 +277,48 @@ def test_one_string_is_not_taken_for_a_list_of_capabilities() -> None:
 async def test_leaving_an_unknown_hub_is_fine(hub: ScriptedHub, beta: AgentClient) -> None:
     hub.script = [refuses(404, "not_found")]
     await soon(beta.deregister())
+
+
+async def test_a_function_for_the_token_that_fails_is_asked_again_like_an_absent_hub(
+    hub: ScriptedHub, pace: Pace, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    ways: list[str | Exception] = [OSError("secret"), "t1", OSError("secret"), "t2"]
+
+    async def token() -> str:
+        way = ways.pop(0)
+        if isinstance(way, Exception):
+            raise way
+        return way
+
+    hub.script = [says(202, ACCEPTED)]
+    async with AgentClient(hub.url, agent_id="beta", token=token, pace=pace) as beta:
+        sending = asyncio.create_task(beta.send_message("alpha", "Hello"))
+        await clock.skip(0.25)
+        assert (await soon(sending)).message_id == "m_1"
+        taking = asyncio.create_task(take(beta))
+        await clock.skip(0.25)
+        socket = await hub.connection()
+        assert socket.request.headers["Authorization"] == "Bearer t2"
+        await socket.send(mail(1))
+        await soon(taking)
+        hub.hang_up()
+    assert "no_token: the function for the token raised OSError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_a_function_for_the_token_that_fails_for_good_is_told_with_its_cause(
+    hub: ScriptedHub,
+) -> None:
+    trouble = KeyError("nobody is signed in")
+
+    def token() -> str:
+        raise trouble
+
+    async with AgentClient(hub.url, agent_id="beta", token=token, pace=Pace(tries=1)) as beta:
+        with pytest.raises(HubError, match="no_token") as failure:
+            await soon(beta.register())
+    assert failure.value.__cause__ is trouble
+    assert hub.calls == []
 
 
 # --- questions ------------------------------------------------------------------------------
@@ -738,6 +780,76 @@ async def test_a_close_ends_the_iteration_and_lets_go_of_what_was_read_ahead(
     assert await socket.receive() is WSMsgType.CLOSE
     await soon(closing)
     assert await soon(collect(deliveries)) == []
+
+
+CALLS: dict[str, Callable[[AgentClient], Awaitable[object]]] = {
+    "register": AgentClient.register,
+    "deregister": AgentClient.deregister,
+    "heartbeat": AgentClient.heartbeat,
+    "agents": AgentClient.agents,
+    "send_message": lambda client: client.send_message("alpha", "Hello"),
+    "ask": lambda client: client.ask("alpha", "ready?"),
+    "standing": lambda client: client.standing("m_1"),
+    "messages": AgentClient.messages,
+    "receive": AgentClient.receive,
+    "deliveries": take,
+    "listen": lambda client: client.listen(Thinker()),
+    "async with": AgentClient.__aenter__,
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+@pytest.mark.parametrize("was_used", [True, False])
+async def test_a_closed_client_says_so(
+    hub: ScriptedHub,
+    beta: AgentClient,
+    was_used: bool,
+    call: Callable[[AgentClient], Awaitable[object]],
+) -> None:
+    if was_used:
+        hub.script = [says(201, REGISTERED)]
+        await beta.register()
+    await beta.close()
+    await beta.close()
+    with pytest.raises(RuntimeError, match="this client is closed"):
+        await soon(call(beta))
+
+
+async def test_a_close_ends_a_call_that_is_under_way(hub: ScriptedHub, beta: AgentClient) -> None:
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def think(_: web.Request) -> web.StreamResponse:
+        asked.set()
+        await over.wait()
+        return web.Response()
+
+    hub.script = [think]
+    asking = asyncio.create_task(beta.ask("alpha", "ready?"))
+    await soon(asked.wait())
+    await beta.close()
+    with pytest.raises(RuntimeError, match="this client is closed"):
+        await soon(asking)
+    over.set()
+
+
+async def test_a_close_that_is_cancelled_leaves_nothing_open(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    before = asyncio.all_tasks()
+    taking = asyncio.create_task(take(beta))
+    socket = await hub.connection()
+    await socket.send(mail(1))
+    await soon(taking)
+    closing = asyncio.create_task(beta.close())
+    assert await socket.receive() is WSMsgType.CLOSE
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await soon(closing)
+    assert beta._rest._session is not None
+    assert beta._rest._session.closed
+    socket.over.set()
+    ours = {task for task in asyncio.all_tasks() - before if "agent_hub" in repr(task.get_coro())}
+    await soon(asyncio.gather(*ours, return_exceptions=True))
 
 
 async def collect(deliveries: AsyncIterator[Delivery]) -> list[Delivery]:

@@ -6,6 +6,7 @@ import logging
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from inspect import isawaitable
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -28,6 +29,7 @@ from agent_hub.client.answers import (
     decode,
 )
 from agent_hub.client.connection import Connection
+from agent_hub.client.credential import Credential, Token
 from agent_hub.client.delivery import Delivery, Lease
 from agent_hub.client.errors import HubError
 from agent_hub.client.handed import Handed, Position
@@ -54,13 +56,16 @@ class AgentClient:
             await agent.listen(handler)
 
     `agent_id` is `<slug of name>-<first 8 of session_id>` unless given. `token` is the credential
-    for a hub that asks for one; it has to cover this id. `since` is a cursor of an
+    for a hub that asks for one; it has to cover this id. For one that ends before the client does
+    it is a function, async or not, that gives the token of the moment: called for each request and
+    each connection, and once more when the hub refuses what it gave. `since` is a cursor of an
     earlier life (its `cursor`) to read on from; without one, what the hub still owes comes
     anyway. At most `max_in_flight` messages are read ahead of the handler.
 
     Calls are tried again while the hub is away or busy, as `pace` allows; sends carry an
     idempotency key, so that none of them arrives twice. What fails for good raises HubError with
-    the hub's problem code, or its subclass HubUnreachable.
+    the hub's problem code, or its subclass HubUnreachable; with `no_token` when the function for
+    the token does. After `close` every call raises RuntimeError.
     """
 
     def __init__(
@@ -70,7 +75,7 @@ class AgentClient:
         session_id: str | None = None,
         name: str | None = None,
         agent_id: str | None = None,
-        token: str | None = None,
+        token: Token | None = None,
         capabilities: Iterable[str] = (),
         metadata: Mapping[str, Any] | None = None,
         since: str | None = None,
@@ -88,7 +93,8 @@ class AgentClient:
             "metadata": dict(metadata or {}),
         }
         self._pace = pace or Pace()
-        self._rest = Rest(server_url, self._pace, token)
+        self._credential = Credential(token)
+        self._rest = Rest(server_url, self._pace, self._credential)
         self._position = Position(since)
         self._handed = Handed()
         self._max_in_flight = max_in_flight
@@ -198,7 +204,7 @@ class AgentClient:
             body = {**draft, "wait": wait}
             return await self._rest.once("POST", "/messages", body=body, headers=headers, wait=wait)
 
-        return await retrying(attempt, self._pace)
+        return await retrying(partial(self._rest.renewing, attempt), self._pace)
 
     async def standing(self, message_id: str) -> list[Standing]:
         """Where a message stands with each recipient, if this agent sent or got it."""
@@ -241,6 +247,7 @@ class AgentClient:
         for good (another session took over). A client has one stream: after a `break` this call
         goes on with it, until it is closed.
         """
+        self._rest.check_open()
         if self._subscription is None or self._subscription.ended:
             self._subscription = Subscription(
                 self._connect,
@@ -248,6 +255,7 @@ class AgentClient:
                 handed=self._handed,
                 max_in_flight=self._max_in_flight,
                 pace=self._pace,
+                renews=self._credential.renews,
             )
         return self._subscription
 
@@ -283,6 +291,9 @@ class AgentClient:
             await delivery.ack()
 
     async def _connect(self, since: str | None) -> Connection:
+        return await self._rest.renewing(partial(self._connect_once, since))
+
+    async def _connect_once(self, since: str | None) -> Connection:
         # A hub that came back without its memory has forgotten who this was.
         if self._registered and self._was_connected:
             await self._rest.once("POST", "/agents/register", body=self._profile)
@@ -296,10 +307,13 @@ class AgentClient:
 
     async def close(self) -> None:
         """End the stream and the connections; the registration stays."""
-        await self._end_subscription()
-        await self._rest.close()
+        try:
+            await self._end_subscription()
+        finally:
+            await self._rest.close()
 
     async def __aenter__(self) -> Self:
+        self._rest.check_open()
         return self
 
     async def __aexit__(

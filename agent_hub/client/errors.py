@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
+BAD_CREDENTIAL = 4500
+
 # What the hub means by a close code after which a client must not come back by itself.
 FINAL_CLOSE_CODES = {
-    4500: ("bad_credential", "the hub does not accept this credential"),
+    BAD_CREDENTIAL: ("bad_credential", "the hub does not accept this credential"),
     4501: ("bad_frame", "the hub could not read a frame of this client"),
     4502: ("no_credential", "the hub waited in vain for a credential"),
     4503: ("replaced", "another connection of this agent took over, or it was deregistered"),

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
 
+from agent_hub.client.credential import Credential
 from agent_hub.client.errors import HubError, HubUnreachable, refusal
 from agent_hub.client.pace import Pace, retrying
 
 ANSWER_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
 MAX_FRAME_BYTES = 16 * 1024 * 1024
+UNAUTHENTICATED = 401
+
+T = TypeVar("T")
 
 
 class Response(NamedTuple):
@@ -26,20 +30,32 @@ class Response(NamedTuple):
 class Rest:
     """Every failure leaves here as a HubError, one that may pass with `retryable`.
 
-    `token` is shown with each request; aiohttp does not pass it on to another origin.
+    The credential is shown with each request; aiohttp does not pass it on to another origin. Once
+    this is closed, every call raises RuntimeError, also one that was under way.
     """
 
-    def __init__(self, server_url: str, pace: Pace, token: str | None = None) -> None:
+    def __init__(self, server_url: str, pace: Pace, credential: Credential) -> None:
         if not server_url.startswith(("http://", "https://")):
             raise ValueError(f"server_url must start with http:// or https://, not {server_url!r}")
         self._base = server_url.rstrip("/")
         self._pace = pace
-        self._headers = _authorization(token)
+        self._credential = credential
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def call(self, method: str, path: str, **request: Any) -> Response:
         """`once`, again and again within the bounds of the pace."""
-        return await retrying(partial(self.once, method, path, **request), self._pace)
+        attempt = partial(self.renewing, partial(self.once, method, path, **request))
+        return await retrying(attempt, self._pace)
+
+    async def renewing(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """What `attempt` answers, the second time if its token is refused and can be renewed."""
+        try:
+            return await attempt()
+        except HubError as error:
+            if error.status != UNAUTHENTICATED or not self._credential.renews:
+                raise
+        return await attempt()
 
     async def once(
         self,
@@ -52,46 +68,53 @@ class Rest:
         wait: float = 0.0,
     ) -> Response:
         """One request below /api/v1; the hub may take `wait` seconds longer than usual."""
-        with _failures_as_hub_errors():
-            async with self._open().request(
+        shown = {"Content-Type": "application/json", **await self._credential.headers()}
+        with self._open() as session:
+            async with session.request(
                 method,
                 f"{self._base}/api/v1{path}",
                 data=None if body is None else _encoded(body),
                 params=_given(query or {}),
-                headers={"Content-Type": "application/json", **(headers or {})},
+                headers={**shown, **(headers or {})},
                 timeout=_timeout(ANSWER_SECONDS + wait),
             ) as response:
                 return Response(response.headers, await response.read())
 
     async def connect(self, path: str, query: Mapping[str, Any]) -> aiohttp.ClientWebSocketResponse:
         """Open the WebSocket at `path`."""
-        with _failures_as_hub_errors():
-            return await self._open().ws_connect(
-                f"{self._base}{path}", params=_given(query), max_msg_size=MAX_FRAME_BYTES
+        shown = await self._credential.headers()
+        with self._open() as session:
+            return await session.ws_connect(
+                f"{self._base}{path}",
+                params=_given(query),
+                headers=shown,
+                max_msg_size=MAX_FRAME_BYTES,
             )
 
+    def check_open(self) -> None:
+        """Raise RuntimeError once this is closed."""
+        if self._closed:
+            raise RuntimeError("this client is closed; make another")
+
     async def close(self) -> None:
+        self._closed = True
         if self._session is not None:
             await self._session.close()
 
-    def _open(self) -> aiohttp.ClientSession:
+    @contextmanager
+    def _open(self) -> Iterator[aiohttp.ClientSession]:
+        self.check_open()
         # Not in the constructor: a session belongs to the event loop that it is made in.
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=_timeout(ANSWER_SECONDS),
-                raise_for_status=_raise_refusal,
-                headers=self._headers,
+                timeout=_timeout(ANSWER_SECONDS), raise_for_status=_raise_refusal
             )
-        return self._session
-
-
-def _authorization(token: str | None) -> dict[str, str]:
-    """Raises ValueError for what cannot be a token; the text does not repeat it."""
-    if token is None:
-        return {}
-    if not (token.isascii() and token.isprintable() and token and " " not in token):
-        raise ValueError("token must be one word of ASCII characters")
-    return {"Authorization": f"Bearer {token}"}
+        try:
+            with _failures_as_hub_errors():
+                yield self._session
+        except HubUnreachable:
+            self.check_open()  # it was no fault of the hub's
+            raise
 
 
 async def _raise_refusal(response: aiohttp.ClientResponse) -> None:

@@ -12,7 +12,7 @@ from agent_hub.client.answers import Control, Message, convert
 from agent_hub.client.buffer import Buffer, Ended
 from agent_hub.client.connection import Connection
 from agent_hub.client.delivery import Delivery
-from agent_hub.client.errors import FINAL_CLOSE_CODES, Disconnected, HubError
+from agent_hub.client.errors import BAD_CREDENTIAL, FINAL_CLOSE_CODES, Disconnected, HubError
 from agent_hub.client.handed import Handed, Position
 from agent_hub.client.pace import Backoff, Pace
 
@@ -39,11 +39,13 @@ class Subscription(AsyncIterator[Delivery]):
         handed: Handed,
         max_in_flight: int,
         pace: Pace,
+        renews: bool,
     ) -> None:
         self._connect = connect
         self._position = position
         self._handed = handed
         self._pace = pace
+        self._renews = renews
         self._backoff = Backoff(pace)
         self._buffer = Buffer(max_in_flight + KEPT)
         self._connection: Connection | None = None
@@ -83,12 +85,15 @@ class Subscription(AsyncIterator[Delivery]):
         """End the stream; acks already sent reach the hub first."""
         self._closing = True
         self._buffer.end()
-        if self._connection is None:
-            self._task.cancel()
-        else:
-            await self._connection.close()
-        await asyncio.wait({self._task})
-        self._handed.forget_held()
+        try:
+            if self._connection is None:
+                self._task.cancel()
+            else:
+                await self._connection.close()
+            await asyncio.wait({self._task})
+        finally:
+            self._task.cancel()  # it goes on only if this close was cancelled
+            self._handed.forget_held()
 
     async def __aenter__(self) -> Self:
         return self
@@ -143,8 +148,11 @@ class Subscription(AsyncIterator[Delivery]):
                 self._handed.forget(message.id)
             await connection.close()
             self._connection = None
-        if connection.close_code in FINAL_CLOSE_CODES and not self._closing:
-            raise Disconnected(connection.close_code, connection.close_reason)
+        code = connection.close_code
+        # If its token can be renewed, a stream whose token has ended is told by the next upgrade.
+        passes = self._closing or (self._renews and code == BAD_CREDENTIAL)
+        if code in FINAL_CLOSE_CODES and not passes:
+            raise Disconnected(code, connection.close_reason)
 
     async def _take(self, frame: dict[str, Any]) -> None:
         if "id" in frame:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.clock import ManualClock
 from tests.web.waiting import until
 
 QUICK = Pace(tries=1)
+AT_ONCE = Pace(random=lambda: 0.0)
 
 
 @pytest.fixture
@@ -93,11 +95,88 @@ async def test_after_its_token_has_expired_another_client_goes_on_with_the_next(
             assert (delivery.message.text, delivery.gap) == ("meanwhile", False)
 
 
+class Purse:
+    """Hands out the tokens that it has, one after the other, and then the last one for good."""
+
+    def __init__(self, *tokens: str) -> None:
+        self.tokens = list(tokens)
+        self.asked = 0
+
+    def __call__(self) -> str:
+        self.asked += 1
+        return self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0]
+
+    async def later(self) -> str:
+        await asyncio.sleep(0)
+        return self()
+
+
+@pytest.mark.parametrize("way", [Purse.__call__, Purse.later])
+async def test_a_function_is_asked_for_the_token_of_each_call(
+    guarded: Guarded, way: Callable[[Purse], str | Awaitable[str]]
+) -> None:
+    first, second = [await guarded.token("beta", name="beta") for _ in range(2)]
+    purse = Purse(first, second)
+    url = guarded.hub.url
+    async with AgentClient(url, agent_id="beta", token=lambda: way(purse), pace=QUICK) as beta:
+        await beta.register()
+        await guarded.tokens.revoke(first)
+        await beta.send_message("alpha", "hello")
+    assert purse.asked == 2
+
+
+async def test_a_token_that_is_refused_is_asked_for_once_more(guarded: Guarded) -> None:
+    purse = Purse(await guarded.revoked(), await guarded.token("beta"))
+    async with AgentClient(guarded.hub.url, agent_id="beta", token=purse, pace=QUICK) as beta:
+        await beta.register()
+    assert purse.asked == 2
+
+
+async def test_a_token_that_is_refused_twice_is_an_error(guarded: Guarded) -> None:
+    purse = Purse("ah_made-up")
+    async with AgentClient(guarded.hub.url, agent_id="beta", token=purse, pace=AT_ONCE) as beta:
+        with pytest.raises(HubError, match="unauthenticated"):
+            await beta.register()
+        assert purse.asked == 2
+        with pytest.raises(HubError, match="unauthenticated"):
+            await anext(beta.deliveries())
+    assert purse.asked == 4
+
+
+async def test_a_stream_whose_token_has_expired_goes_on_with_the_next(
+    guarded: Guarded, clock: ManualClock
+) -> None:
+    url, jwt = guarded.hub.url, guarded.issuer
+    purse = Purse(jwt.token(exp=int(clock.time()) + 60))
+    async with (
+        AgentClient(url, agent_id="alpha", token=await guarded.token("alpha")) as alpha,
+        AgentClient(url, agent_id="beta", token=purse, pace=AT_ONCE) as beta,
+    ):
+        stream = beta.deliveries()
+        await alpha.send_message("beta", "before")
+        before = await anext(stream)
+        await before.ack()
+        purse.tokens = [jwt.token(exp=int(clock.time()) + 600)]
+        await clock.advance(60 + LEEWAY_SECONDS + CHECK_SECONDS)
+        await alpha.send_message("beta", "meanwhile")
+        delivery = await anext(stream)
+        assert (delivery.message.text, delivery.gap) == ("meanwhile", False)
+
+
 @pytest.mark.parametrize("token", ["", "two words", "é", "x\ny"])
 def test_what_can_be_no_token_is_refused_without_being_repeated(token: str) -> None:
     with pytest.raises(ValueError, match="token") as refusal:
         AgentClient(agent_id="beta", token=token)
     assert not token or token not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("token", "kind"), [("two words", ValueError), (None, TypeError)])
+async def test_what_can_be_no_token_is_refused_when_a_function_gives_it(
+    token: Any, kind: type[Exception]
+) -> None:
+    async with AgentClient(agent_id="beta", token=lambda: token) as beta:
+        with pytest.raises(kind, match="token"):
+            await beta.register()
 
 
 async def test_the_example_takes_its_token_from_the_environment(
