@@ -50,11 +50,7 @@ class Answers:
     async def waited(self, context: Context, draft: Draft, sent: Sent, wait: Wait) -> Answer:
         """What became of a question."""
         reply = wait.delivery
-        cursor = (
-            await self._hub.position(caller(context), draft.sender)
-            if reply is None
-            else reply.cursor
-        )
+        cursor = await self._hub.position(caller(context), draft.sender, reply)
         answer = msgspec.to_builtins(messages.sent_answer(sent, draft.to, self._hub.durability))
         answer |= {
             "status": wait.state.value,

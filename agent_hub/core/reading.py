@@ -24,7 +24,7 @@ from agent_hub.core.bounds import (
 )
 from agent_hub.core.errors import BackendUnavailable, Invalid, NotFound
 from agent_hub.core.mail import Page, Standing, State
-from agent_hub.core.message import Cursor, check_agent_id, is_message_id, message_ids_of
+from agent_hub.core.message import Cursor, Delivery, check_agent_id, is_message_id, message_ids_of
 from agent_hub.core.metrics import Metrics
 from agent_hub.core.owed import Owed
 from agent_hub.core.permissions import Permissions
@@ -125,11 +125,16 @@ class Reading:
         page = await self._when_there_is(caller, agent_id, wait, shown)
         return _cut(page or await self._backend.look(agent_id, cursor, limit))
 
-    async def position(self, caller: Principal, agent_id: str) -> Cursor | None:
-        """The newest position of an inbox; None for one that does not exist.
+    async def position(
+        self, caller: Principal, agent_id: str, answer: Delivery | None = None
+    ) -> Cursor | None:
+        """The position of the answer to a question; without one the newest of the asker's inbox.
 
-        None also when the store cannot say: the answer that it belongs to must not wait for it.
+        None for an inbox that does not exist, and when the store cannot say: what became of the
+        question must not wait for it.
         """
+        if answer is not None:
+            return answer.cursor
         with suppress(BackendUnavailable):
             await self._may_read(caller, agent_id)
             return (await self._backend.look(agent_id, None, 0)).cursor

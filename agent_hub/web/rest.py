@@ -148,11 +148,7 @@ class Rest:
         sent, question = await self._hub.ask(caller, draft, seconds)
         async with question:
             wait = await self._attendance.while_connected(request, question.answered())
-            cursor = (
-                await self._hub.position(caller, draft.sender)
-                if wait.delivery is None
-                else wait.delivery.cursor
-            )
+            cursor = await self._hub.position(caller, draft.sender, wait.delivery)
             answer = messages.sent_answer(sent, draft.to, self._hub.durability)
             reply = Reply(202, encode(messages.answered(answer, wait, cursor)))
             _mark_replayed(reply, replayed=sent.receipt.replayed)

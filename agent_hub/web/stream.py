@@ -278,8 +278,8 @@ class Stream:
         """Write what became of a question; the answer is one more message to be acked."""
         try:
             wait = await question.answered()
-            position = await self._hub.position(self._caller, self.agent_id)
-            await self._write(frames.reply(question.question_id, wait, position, ref))
+            cursor = await self._hub.position(self._caller, self.agent_id, wait.delivery)
+            await self._write(frames.reply(question.question_id, wait, cursor, ref))
             if wait.delivery is not None and not wait.settled:
                 await self._subscription.adopt(wait.delivery, question)
             else:

@@ -179,9 +179,8 @@ def accepted(
     return encode(frame(**fields, ref=_given(ref), replayed=replayed or UNSET))
 
 
-def reply(question_id: str, wait: Wait, position: Cursor | None, ref: Raw | UnsetType) -> bytes:
+def reply(question_id: str, wait: Wait, cursor: Cursor | None, ref: Raw | UnsetType) -> bytes:
     """The frame that ends a question of this socket."""
-    cursor = position if wait.delivery is None else wait.delivery.cursor
     return encode(
         ReplyFrame(
             ref=_given(ref),
