@@ -224,13 +224,10 @@ def decode(name: str, given: dict[str, Any] | None) -> Struct:
     try:
         return msgspec.convert(filled, TOOLS[name], strict=False)
     except msgspec.ValidationError as error:
-        fault = fault_of(str(error), TOOLS[name])
-        raise Invalid(f"{fault.pointer}: {fault.detail}", faults=(fault,)) from None
+        raise Invalid.of([fault_of(str(error), TOOLS[name])]) from None
 
 
 def in_words_of(error: Invalid, names: dict[str, str]) -> Invalid:
     """The same refusal with pointers into the tool's own arguments."""
-    faults = tuple(Fault(names.get(fault.pointer, fault.pointer), fault.detail)
-                   for fault in error.faults)  # fmt: skip
-    detail = f"{faults[0].pointer}: {faults[0].detail}" if faults else error.detail
-    return Invalid(detail, retry_after=error.retry_after, faults=faults)
+    faults = [Fault(names.get(at, at), detail) for at, detail in error.faults]
+    return Invalid.of(faults) if faults else error

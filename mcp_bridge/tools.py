@@ -99,8 +99,7 @@ class Tools:
             return _result(refused(context, _renamed(refusal, params.name)), is_error=True)
         except Exception:
             log.exception("a tool failed", extra={"request_id": request_id(context)})
-            failure = Internal("the hub failed; its log knows more")
-            return _result(refused(context, failure), is_error=True)
+            return _result(refused(context, Internal()), is_error=True)
         return _result(answer)
 
     # --- the five -------------------------------------------------------------------------

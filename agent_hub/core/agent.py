@@ -63,7 +63,7 @@ def check_agent(agent: Agent) -> None:
     if len(agent.metadata) > MAX_METADATA_BYTES:
         faults.append(Fault("/metadata", f"at most {MAX_METADATA_BYTES} bytes of JSON"))
     if faults:
-        raise Invalid(f"{faults[0].pointer}: {faults[0].detail}", faults=tuple(faults))
+        raise Invalid.of(faults)
 
 
 def _label_faults(pointer: str, label: str | None, longest: int) -> list[Fault]:

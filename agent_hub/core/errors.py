@@ -49,7 +49,12 @@ class Invalid(HubError):
     @classmethod
     def at(cls, pointer: str, detail: str) -> Invalid:
         """The usual case: one field, one reason."""
-        return cls(f"{pointer}: {detail}", faults=(Fault(pointer, detail),))
+        return cls.of([Fault(pointer, detail)])
+
+    @classmethod
+    def of(cls, faults: Sequence[Fault]) -> Invalid:
+        """Every faulty field; the text tells of the first."""
+        return cls(f"{faults[0].pointer}: {faults[0].detail}", faults=tuple(faults))
 
 
 class BodyTooLarge(HubError):
@@ -182,6 +187,9 @@ class Draining(HubError):
 
 
 class Internal(HubError):
-    """A bug. `detail` says nothing about it: the log does, under the request id."""
+    """A bug. Of what it is only the log tells, under the request id."""
 
     code = "internal"
+
+    def __init__(self) -> None:
+        super().__init__("the hub failed; its log knows more")

@@ -191,8 +191,8 @@ class Cursor(Struct, frozen=True, gc=False):
     def parse(cls, value: str, pointer: str) -> Cursor:
         """Raise Invalid at `pointer` for anything the hub cannot have handed out."""
         epoch, _, seq = value.partition(":")
-        if not (0 < len(epoch) <= 32 and epoch.isalnum() and seq.isascii() and seq.isdigit()):
-            raise Invalid.at(pointer, "not a cursor of this hub")
-        if len(seq) > 18:
+        is_epoch = 0 < len(epoch) <= 32 and epoch.isalnum()
+        is_seq = len(seq) <= 18 and seq.isascii() and seq.isdigit()
+        if not (is_epoch and is_seq):
             raise Invalid.at(pointer, "not a cursor of this hub")
         return cls(epoch, int(seq))

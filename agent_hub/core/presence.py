@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from msgspec import Struct
 
@@ -20,10 +19,6 @@ class PresenceEvent(Struct, frozen=True):
 
     kind: str
     agents: list[tuple[Agent, Status]]
-
-
-class Listener(Protocol):
-    def __call__(self, events: list[PresenceEvent]) -> None: ...
 
 
 class Presence:

@@ -57,7 +57,7 @@ class Connection(web.RequestHandler):
             error = Invalid("the request line or the headers are malformed or too long")
         else:
             log.error("request failed", exc_info=exc, extra={"request_id": request_id})
-            error = Internal("the hub failed; its log knows more")
+            error = Internal()
         reply = problem_reply(error, request_id, status=status)
         reply.add("X-Request-Id", request_id)
         reply.force_close()

@@ -235,7 +235,7 @@ class Gate:
         try:
             self._check_host(request)
             if request.method == "OPTIONS" and self._is_preflight(request):
-                return self._preflight(request)
+                return self._preflight()
             self._check_content_type(request)
         except HubError as error:
             return problem_reply(error, request_id)
@@ -251,7 +251,7 @@ class Gate:
         if isinstance(error, ClientGone | ConnectionError):
             return Reply(408)  # nobody will read it: aiohttp finds the connection closed
         log.error("request failed", exc_info=error, extra={"request_id": request_id})
-        return problem_reply(Internal("the hub failed; its log knows more"), request_id)
+        return problem_reply(Internal(), request_id)
 
     # --- Host and Origin ------------------------------------------------------------------
 
@@ -307,7 +307,7 @@ class Gate:
             and "Access-Control-Request-Method" in request.headers
         )
 
-    def _preflight(self, request: web.Request) -> Reply:
+    def _preflight(self) -> Reply:
         reply = Reply(204)
         reply.add("Access-Control-Allow-Methods", CORS_METHODS)
         reply.add("Access-Control-Allow-Headers", CORS_HEADERS)

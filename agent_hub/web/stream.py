@@ -237,7 +237,7 @@ class Stream:
             raise
         except Exception:
             log.exception("frame failed", extra={"agent": self.agent_id})
-            await self._refuse(Internal("the hub failed; its log knows more"), text)
+            await self._refuse(Internal(), text)
 
     async def _obey(self, frame: ClientFrame) -> None:
         if frame.type == "auth" and frame.to is UNSET:
