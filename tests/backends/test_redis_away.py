@@ -14,7 +14,7 @@ from agent_hub.core.agent import Agent
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.mail import Receipt
 from agent_hub.queue_backends.redis.backend import RedisBackend
-from agent_hub.queue_backends.redis.pipeline import TICKS, Patience
+from agent_hub.redis_way.pipeline import TICKS, Patience
 from tests.backends.mail import letter, send, take, texts
 from tests.patience import PATIENCE
 from tests.redis_server import RedisServer, redis_server

@@ -12,7 +12,7 @@ from redis.crc import key_slot
 from agent_hub.core.agent import Agent
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.queue_backends.redis.backend import RedisBackend
-from agent_hub.queue_backends.redis.cluster import ClusterLink
+from agent_hub.redis_way.cluster import ClusterLink
 from tests.backends.mail import letter, send, take, texts
 from tests.backends.test_redis_away import Woken, sent_again
 from tests.redis_server import SLOTS, RedisServer, redis_server

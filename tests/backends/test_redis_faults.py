@@ -16,7 +16,7 @@ from agent_hub.core.limits import Limits
 from agent_hub.core.message import Cursor
 from agent_hub.queue_backends.redis import hints
 from agent_hub.queue_backends.redis.backend import RedisBackend
-from agent_hub.queue_backends.redis.link import Group
+from agent_hub.redis_way.link import Group
 from tests.backends.mail import balance, ids, letter, send, take, take_and_ack, texts
 from tests.backends.redis_stores import TemporaryRedis, server
 from tests.clock import ManualClock

@@ -37,11 +37,8 @@ from agent_hub.queue_backends.redis.codec import (
     wait_of,
 )
 from agent_hub.queue_backends.redis.endings import Endings
-from agent_hub.queue_backends.redis.errors import UNREADABLE, place_of, unavailable
 from agent_hub.queue_backends.redis.keys import Keys
-from agent_hub.queue_backends.redis.link import Link
 from agent_hub.queue_backends.redis.opening import open_link
-from agent_hub.queue_backends.redis.pipeline import REPLY_SECONDS
 from agent_hub.queue_backends.redis.registry import Registry
 from agent_hub.queue_backends.redis.sending import Sending
 from agent_hub.queue_backends.redis.store import Store
@@ -49,6 +46,9 @@ from agent_hub.queue_backends.redis.streams import Streams
 from agent_hub.queue_backends.redis.sweeper import Sweeper
 from agent_hub.queue_backends.redis.time import StoreClock
 from agent_hub.queue_backends.refusals import too_many_waits
+from agent_hub.redis_way.errors import UNREADABLE, place_of, unavailable
+from agent_hub.redis_way.link import Link
+from agent_hub.redis_way.pipeline import REPLY_SECONDS
 
 PREFIX = "agenthub"
 PLENTY = 1 << 40

@@ -11,8 +11,8 @@ from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
-from agent_hub.queue_backends.redis.errors import said_of
-from agent_hub.queue_backends.redis.link import Words, connect
+from agent_hub.redis_way.errors import said_of
+from agent_hub.redis_way.link import Words, connect
 
 log = logging.getLogger(__name__)
 

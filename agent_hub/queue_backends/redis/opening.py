@@ -10,14 +10,14 @@ from typing import Any
 from msgspec import Struct
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from agent_hub.queue_backends.redis.cluster import ClusterLink
-from agent_hub.queue_backends.redis.errors import broken, unavailable
-from agent_hub.queue_backends.redis.link import (
+from agent_hub.redis_way import is_cluster, tls_failure
+from agent_hub.redis_way.cluster import ClusterLink
+from agent_hub.redis_way.errors import broken, unavailable
+from agent_hub.redis_way.link import (
     Link,
     NodeLink,
     pool_of,
 )
-from agent_hub.redis_way import is_cluster, tls_failure
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from agent_hub.core.errors import BackendUnavailable, HubError
 from agent_hub.core.mail import Receipt, Submission
 from agent_hub.core.message import ALL
 from agent_hub.queue_backends.redis.codec import agent_of, body_of
-from agent_hub.queue_backends.redis.link import Words
 from agent_hub.queue_backends.redis.store import Store
 from agent_hub.queue_backends.refusals import inbox_full, key_mismatch, sender_share
+from agent_hub.redis_way.link import Words
 
 LEASED_LONGER_SECONDS = 3_600
 """A lease may hold a message so long after its expiry; its sender can ask for it until then."""

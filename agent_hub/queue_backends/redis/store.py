@@ -15,12 +15,12 @@ from agent_hub.core.clock import Clock
 from agent_hub.core.limits import Limits
 from agent_hub.core.queue_backend import OCCUPANCY_SECONDS
 from agent_hub.queue_backends.redis.codec import decode_news
-from agent_hub.queue_backends.redis.errors import unavailable
 from agent_hub.queue_backends.redis.keys import HUB, LAYOUT, Keys
-from agent_hub.queue_backends.redis.link import Group, Link, Words
 from agent_hub.queue_backends.redis.lua import scripts
-from agent_hub.queue_backends.redis.pipeline import Pipeline
 from agent_hub.queue_backends.refusals import too_many_inboxes
+from agent_hub.redis_way.errors import unavailable
+from agent_hub.redis_way.link import Group, Link, Words
+from agent_hub.redis_way.pipeline import Pipeline
 
 T = TypeVar("T")
 

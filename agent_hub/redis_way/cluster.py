@@ -19,7 +19,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from agent_hub.queue_backends.redis.link import Group, Link, NodeLink, Words, pool_of
+from agent_hub.redis_way.link import Group, Link, NodeLink, Words, pool_of
 
 Place: TypeAlias = tuple[str, int]
 """A node's host and port."""

@@ -16,14 +16,14 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from agent_hub.core.errors import BackendUnavailable
-from agent_hub.queue_backends.redis.errors import (
+from agent_hub.redis_way.errors import (
     broken,
     is_passing,
     is_unknown_script,
     refusal,
     unavailable,
 )
-from agent_hub.queue_backends.redis.link import Group, Link, Words
+from agent_hub.redis_way.link import Group, Link, Words
 
 log = logging.getLogger(__name__)
 
