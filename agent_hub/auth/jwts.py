@@ -7,11 +7,11 @@ which headers may be there at all, which key may be asked, and what the claims h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 import jwt
 
+from agent_hub.auth.claims import MAX_TEXT_CHARACTERS, moment, text
 from agent_hub.auth.key_set import KeySet
 from agent_hub.auth.store import CredentialStore, Kind
 from agent_hub.core.clock import Clock
@@ -42,7 +42,6 @@ NOT_READABLE = (jwt.PyJWTError, ValueError, RecursionError)
 
 LEEWAY_SECONDS = 30.0
 MAX_AGENTS = 64
-MAX_TEXT_CHARACTERS = 512
 CHECKED_HERE = {
     "require": ["exp", "iss", "aud", "sub"],
     "strict_aud": True,
@@ -93,16 +92,16 @@ class Jwts:
         key = await self._keys.key(kid, algorithm)
         claims = self._claims(credential, key, algorithm)
         self._check_times(claims)
-        jti = _text(claims, "jti") if "jti" in claims else None
+        jti = text(claims, "jti") if "jti" in claims else None
         if jti is not None and await self._store.get(Kind.REVOKED, jti) is not None:
             raise Unauthenticated("the token was revoked")
         return Principal(
             via=via,
             peer=peer,
             agents=self._agents(claims),
-            subject=f"jwt:{self._issuer} {_text(claims, 'sub')}",
+            subject=f"jwt:{self._issuer} {text(claims, 'sub')}",
             scopes=self._scopes(claims),
-            credential=f"jwt:{jti}" if jti is not None else f"jwt of {_text(claims, 'sub')}",
+            credential=f"jwt:{jti}" if jti is not None else f"jwt of {text(claims, 'sub')}",
             expires_at=float(claims["exp"]) + LEEWAY_SECONDS,
         )
 
@@ -144,10 +143,10 @@ class Jwts:
 
     def _check_times(self, claims: Mapping[str, Any]) -> None:
         now = self._clock.time()
-        if _moment(claims, "exp") + LEEWAY_SECONDS <= now:
+        if moment(claims, "exp") + LEEWAY_SECONDS <= now:
             raise Unauthenticated("the token has expired")
         for name in ("nbf", "iat"):
-            if name in claims and _moment(claims, name) - LEEWAY_SECONDS > now:
+            if name in claims and moment(claims, name) - LEEWAY_SECONDS > now:
                 raise Unauthenticated("the token is not valid yet")
 
     def _agents(self, claims: Mapping[str, Any]) -> frozenset[str]:
@@ -168,24 +167,3 @@ class Jwts:
         if not isinstance(words, list):
             raise Unauthenticated(f"the claim {self._scope_claim!r} is no list of scopes")
         return frozenset(scope for scope in Scope if scope in words)
-
-
-def _moment(claims: Mapping[str, Any], name: str) -> float:
-    value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
-        raise Unauthenticated(f"the claim {name!r} is no time")
-    return float(value)
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return isfinite(value)
-    except OverflowError:  # an integer that no float can hold
-        return False
-
-
-def _text(claims: Mapping[str, Any], name: str) -> str:
-    value = claims[name]
-    if not (isinstance(value, str) and 0 < len(value) <= MAX_TEXT_CHARACTERS):
-        raise Unauthenticated(f"the claim {name!r} is no text")
-    return value

@@ -204,6 +204,7 @@ FORGED: dict[str, Forge] = {
     "no subject": lambda i: i.token(sub=None),
     "an empty subject": lambda i: i.token(sub=""),
     "a subject that is no text": lambda i: i.token(sub=7),
+    "a subject that is half a character": lambda i: i.token(sub="\ud800"),
     "a name that is no text": lambda i: i.token(jti=7),
     "an endless name": lambda i: i.token(jti="x" * 513),
     "an id token": lambda i: i.token(headers={"typ": "id+jwt"}),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import secrets
 from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -18,6 +17,7 @@ import jwt
 import msgspec
 from msgspec import Struct
 
+from agent_hub.auth.claims import moment, text
 from agent_hub.auth.jwts import ALGORITHMS
 from agent_hub.auth.key_set import LOCAL, KeySet, source
 from agent_hub.core.clock import Clock
@@ -32,7 +32,6 @@ FRESH_SECONDS = 3_600.0
 LEEWAY_SECONDS = 60.0
 MAX_AGE_SECONDS = 600.0
 """How old an ID token may be: it was made while the person was there."""
-MAX_TEXT_CHARACTERS = 255
 ANYBODY = "*"
 BASIC, POST = "client_secret_basic", "client_secret_post"
 
@@ -203,13 +202,12 @@ class OutsideProvider:
             raise Unauthenticated("the ID token is for another client")
         if (len(audiences) > 1 or "azp" in claims) and claims.get("azp") != self._client_id:
             raise Unauthenticated("the ID token was given to another client")
-        said = claims.get("nonce")
-        if not isinstance(said, str) or not secrets.compare_digest(said.encode(), nonce.encode()):
+        if "nonce" not in claims or text(claims, "nonce") != nonce:
             raise Unauthenticated("the ID token belongs to another sign-in")
         now = self._clock.time()
-        if not now - LEEWAY_SECONDS < _moment(claims, "exp"):
+        if not now - LEEWAY_SECONDS < moment(claims, "exp"):
             raise Unauthenticated("the ID token has expired")
-        if not now - MAX_AGE_SECONDS < _moment(claims, "iat") < now + LEEWAY_SECONDS:
+        if not now - MAX_AGE_SECONDS < moment(claims, "iat") < now + LEEWAY_SECONDS:
             raise Unauthenticated("the ID token was not made now")
 
     @property
@@ -226,9 +224,7 @@ class OutsideProvider:
         return more if more.get("sub") == subject else {}
 
     def _admit(self, claims: Mapping[str, Any]) -> Person:
-        subject, address = claims["sub"], claims.get("email")
-        if not (isinstance(subject, str) and 0 < len(subject) <= MAX_TEXT_CHARACTERS):
-            raise Unauthenticated("the ID token's subject is no text")
+        subject, address = text(claims, "sub"), claims.get("email")
         verified = claims.get("email_verified") in (True, "true")
         is_one = isinstance(address, str) and address.count("@") == 1
         known = str(address).lower() if is_one and verified else None
@@ -283,10 +279,3 @@ def _check_address(url: str) -> None:
 
 def _away(why: str) -> BackendUnavailable:
     return BackendUnavailable(f"the identity provider cannot be asked: {why}", retry_after=5.0)
-
-
-def _moment(claims: Mapping[str, Any], name: str) -> float:
-    value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Unauthenticated(f"the ID token's {name} is no time")
-    return float(value)
