@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent_hub.auth.attempts import FAILURES_AT_ONCE, MAX_ADDRESSES, Attempts
+from agent_hub.auth.attempts import FAILURES_AT_ONCE, Attempts
+from agent_hub.auth.networks import MAX_NETWORKS
 from agent_hub.auth.proofs import MAX_CREDENTIAL_CHARACTERS, REMEMBERED_SECONDS, Proofs
 from agent_hub.auth.revocations import Revocations
 from agent_hub.auth.store import CredentialStore
@@ -160,7 +161,7 @@ def test_a_network_is_what_one_host_has(peer: str, network: str) -> None:
 
 def test_addresses_without_end_share_one_bucket(clock: ManualClock) -> None:
     attempts = Attempts(clock)
-    for number in range(MAX_ADDRESSES):
+    for number in range(MAX_NETWORKS):
         attempts.fail(f"2001:db8:0:{number:x}::1")
     for _ in range(FAILURES_AT_ONCE):
         attempts.fail("198.51.100.1")

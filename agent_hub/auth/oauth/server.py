@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from agent_hub.auth.attempts import Attempts
+from agent_hub.auth.networks import Networks
 from agent_hub.auth.oauth.access import Access
 from agent_hub.auth.oauth.clients import SCOPES, Clients
 from agent_hub.auth.oauth.documents import Documents
@@ -40,8 +41,6 @@ from agent_hub.auth.store import CredentialStore
 from agent_hub.core.audit import Audit
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable, BodyTooLarge
-from agent_hub.core.network import network_of
-from agent_hub.core.rate_limit import TokenBuckets
 
 AUTHORIZE_PATH = "/authorize"
 TOKEN_PATH = "/token"  # nosec B105
@@ -55,8 +54,6 @@ FORM = "application/x-www-form-urlencoded"
 MAX_BODY_BYTES = 64 * 1024
 STRANGERS_A_SECOND = 1.0
 STRANGERS_AT_ONCE = 60
-MAX_ADDRESSES = 10_000
-THE_REST = "the rest"
 PUBLIC_SECONDS = 300
 
 Handle = Callable[[Request], Awaitable[Response]]
@@ -112,7 +109,7 @@ class AuthorizationServer:
             outside,
             audit,
         )
-        self._strangers = TokenBuckets(STRANGERS_A_SECOND, STRANGERS_AT_ONCE, clock)
+        self._strangers = Networks(STRANGERS_A_SECOND, STRANGERS_AT_ONCE, clock)
         self._authorize = AuthorizationHandler(self._provider)
         authenticator = ClientAuthenticator(self._provider)
         self._token = TokenHandler(self._provider, authenticator)
@@ -173,12 +170,7 @@ class AuthorizationServer:
         """Raise RateLimited for a network that comes too often: it may have the hub fetch, and
         keep what it asked for.
         """
-        network = network_of(request.client.host if request.client else "")
-        if len(self._strangers) >= MAX_ADDRESSES:
-            self._strangers.sweep()
-            if len(self._strangers) >= MAX_ADDRESSES:
-                network = THE_REST
-        self._strangers.take(network)
+        self._strangers.take(request.client.host if request.client else "")
 
     # --- what there is --------------------------------------------------------------------
 
