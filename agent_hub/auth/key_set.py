@@ -11,14 +11,15 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import jwt
 import msgspec
 
+from agent_hub.auth.fetching import MAX_BYTES, fetch
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable, Unauthenticated
+from agent_hub.core.network import is_safe
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +28,7 @@ STALE_SECONDS = 3_600.0
 """How long keys are trusted that cannot be fetched again."""
 PAUSE_SECONDS = 30.0
 """Between two fetches, whatever is asked for."""
-FETCH_SECONDS = 5.0
-MAX_BYTES = 256 * 1024
 MAX_KEYS = 100
-LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 FAMILIES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 
 Fetch = Callable[[], Awaitable[bytes]]
@@ -147,8 +145,7 @@ def _fits(key: dict[str, Any], algorithm: str) -> bool:
 
 def source(where: str) -> Fetch:
     """How to fetch from an address or a file. Raises ValueError for what is neither."""
-    parts = urlsplit(where)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOCAL):
+    if is_safe(where):
         return lambda: _from_address(where)
     if "://" in where:
         raise ValueError("the keys must come by https://, or from a file")
@@ -156,25 +153,13 @@ def source(where: str) -> Fetch:
 
 
 async def _from_address(url: str) -> bytes:
-    timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
-    async with (
-        aiohttp.ClientSession(timeout=timeout, raise_for_status=True) as session,
-        session.get(url, allow_redirects=False) as response,
-    ):
-        if response.status != 200:
-            raise ValueError(f"{url} answered {response.status}")
-        text = b""
-        async for chunk in response.content.iter_chunked(MAX_BYTES):
-            text += chunk
-            _check_size(len(text))
+    status, text = await fetch("GET", url)
+    if status != 200:
+        raise ValueError(f"{url} answered {status}")
     return text
 
 
 def _from_file(path: Path) -> bytes:
-    _check_size(path.stat().st_size)
-    return path.read_bytes()
-
-
-def _check_size(size: int) -> None:
-    if size > MAX_BYTES:
+    if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"the keys are more than {MAX_BYTES} bytes")
+    return path.read_bytes()

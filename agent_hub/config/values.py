@@ -3,10 +3,11 @@
 import ipaddress
 import re
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
+
+from agent_hub.core.network import is_safe
 
 NO_METHOD = "none"
 METHODS = ("token", "jwt", "oauth")
@@ -97,7 +98,7 @@ Algorithms = Annotated[Words, AfterValidator(_known_algorithms)]
 
 
 def _keys_not_in_the_clear(where: str) -> str:
-    if not _is_safe(where) and "://" in where:
+    if not is_safe(where) and "://" in where:
         raise ValueError("the keys must come by https://, or from a file")
     return where
 
@@ -107,7 +108,7 @@ KeysPlace = Annotated[str, AfterValidator(_keys_not_in_the_clear)]
 
 def _whole_origin(url: str) -> str:
     url = url.lower().removesuffix("/")
-    if url and not (_is_safe(url) and ORIGIN.fullmatch(url)):
+    if url and not (is_safe(url) and ORIGIN.fullmatch(url)):
         raise ValueError("write https://host[:port], without a path")
     return url
 
@@ -116,19 +117,12 @@ PublicUrl = Annotated[str, AfterValidator(_whole_origin)]
 
 
 def _issuer_not_in_the_clear(issuer: str) -> str:
-    if issuer and not _is_safe(issuer):
+    if issuer and not is_safe(issuer):
         raise ValueError("write the issuer's https:// address, as it stands in its tokens")
     return issuer
 
 
 Issuer = Annotated[str, AfterValidator(_issuer_not_in_the_clear)]
-
-
-def _is_safe(url: str) -> bool:
-    """Whether nobody on the way can read or change what it leads to."""
-    parts = urlsplit(url)
-    is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
-    return parts.scheme == "https" or is_local
 
 
 def _known_people(allowed: tuple[str, ...]) -> tuple[str, ...]:

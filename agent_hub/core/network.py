@@ -1,10 +1,12 @@
-"""Whose an address is, where addresses are counted."""
+"""Whose an address is, where addresses are counted; and which ways are safe."""
 
 from __future__ import annotations
 
 from ipaddress import IPv6Address, IPv6Network, ip_address
+from urllib.parse import urlsplit
 
 IPV6_HOST_BITS = 64
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def network_of(peer: str) -> str:
@@ -17,3 +19,12 @@ def network_of(peer: str) -> str:
         mapped = address.ipv4_mapped
         return str(mapped or IPv6Network((address, IPV6_HOST_BITS), strict=False))
     return str(address)
+
+
+def is_safe(url: str) -> bool:
+    """Whether nobody on the way can read or change what a URL leads to."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOCAL_HOSTS)

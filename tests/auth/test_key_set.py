@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from agent_hub.auth.fetching import MAX_BYTES
 from agent_hub.auth.key_set import (
     FRESH_SECONDS,
-    MAX_BYTES,
     PAUSE_SECONDS,
     STALE_SECONDS,
     KeySet,

@@ -167,7 +167,7 @@ class Documents:
             try:
                 client = client_of(await self._fetch(client_id), client_id)
                 known = _Known(client, now, now)
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            except (aiohttp.ClientError, OSError) as error:
                 log.warning("a client's document could not be fetched: %s", type(error).__name__)
                 known = _Known(None, now, now)
                 if before is not None and now - before.found_at < STALE_SECONDS:
@@ -185,7 +185,7 @@ class Documents:
             del self._known[next(iter(self._known))]
 
     async def _fetch(self, url: str) -> object:
-        """The JSON at an address. Raises ClientError, OSError, TimeoutError, ValueError."""
+        """The JSON at an address. Raises ClientError, OSError, ValueError."""
         connector = aiohttp.TCPConnector(
             resolver=self._guard,
             socket_factory=self._guard.new_socket,

@@ -18,22 +18,22 @@ import msgspec
 from msgspec import Struct
 
 from agent_hub.auth.claims import moment, text
+from agent_hub.auth.fetching import fetch
 from agent_hub.auth.jwts import ALGORITHMS
-from agent_hub.auth.key_set import LOCAL, KeySet, source
+from agent_hub.auth.key_set import KeySet, source
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable, Unauthenticated
+from agent_hub.core.network import is_safe
 
 CALLBACK_PATH = "/oauth/callback"
 SCOPE = "openid email profile"
 DISCOVERY = "/.well-known/openid-configuration"
-FETCH_SECONDS = 5.0
-MAX_BYTES = 256 * 1024
 FRESH_SECONDS = 3_600.0
 LEEWAY_SECONDS = 60.0
 MAX_AGE_SECONDS = 600.0
 """How old an ID token may be: it was made while the person was there."""
 ANYBODY = "*"
-BASIC, POST = "client_secret_basic", "client_secret_post"
+BASIC = "client_secret_basic"
 
 CHECKED_HERE: Any = {
     "require": ["exp", "iat", "iss", "aud", "sub"],
@@ -243,8 +243,8 @@ class OutsideProvider:
     async def _ask(self, method: str, url: str, shape: type[T], **more: Any) -> T:
         """A JSON answer as a type. Raises BackendUnavailable; Unauthenticated for a refusal."""
         try:
-            status, body = await _fetch(method, url, **more)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            status, body = await fetch(method, url, **more)
+        except (aiohttp.ClientError, OSError) as error:
             raise _away(type(error).__name__) from error
         if 400 <= status < 500:
             raise Unauthenticated(f"the identity provider refused: {status}")
@@ -256,24 +256,9 @@ class OutsideProvider:
             raise _away("its answer is not as it should be") from error
 
 
-async def _fetch(method: str, url: str, **more: Any) -> tuple[int, bytes]:
-    timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
-    async with (
-        aiohttp.ClientSession(timeout=timeout, headers={"Accept": "application/json"}) as session,
-        session.request(method, url, allow_redirects=False, **more) as response,
-    ):
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > MAX_BYTES:
-                raise aiohttp.ClientPayloadError("too long")
-        return response.status, bytes(body)
-
-
 def _check_address(url: str) -> None:
     """Raise BackendUnavailable for an address by which secrets would go in the clear."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOCAL):
+    if not is_safe(url):
         raise _away("it names an address that is not https")
 
 

@@ -1,0 +1,28 @@
+"""What stands at an address that the operator or the identity provider named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+
+FETCH_SECONDS = 5.0
+MAX_BYTES = 256 * 1024
+
+
+async def fetch(method: str, url: str, **more: Any) -> tuple[int, bytes]:
+    """The status and the body; a redirect is not followed.
+
+    Raises aiohttp.ClientError or OSError, also for what is too long or takes too long.
+    """
+    timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
+    async with (
+        aiohttp.ClientSession(timeout=timeout, headers={"Accept": "application/json"}) as session,
+        session.request(method, url, allow_redirects=False, **more) as response,
+    ):
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > MAX_BYTES:
+                raise aiohttp.ClientPayloadError(f"more than {MAX_BYTES} bytes")
+        return response.status, bytes(body)
