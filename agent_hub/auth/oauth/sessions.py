@@ -57,19 +57,13 @@ class Sessions:
         fresh = msgspec.structs.replace(session, created_at=now, last_active=now)
         await self._write(fresh, only_known=False)
 
-    async def find(self, session_id: str) -> Session | None:
-        """A session that stands; looking is no use of it."""
+    async def use(self, session_id: str) -> Session | None:
+        """The session, and its hour begins anew; None when it is over."""
         kept = await self._store.get(Kind.SESSION, session_id)
         if kept is None:
             return None
-        session = msgspec.json.decode(kept, type=Session)
-        return session if _ends_at(session) > self._now() else None
-
-    async def use(self, session_id: str) -> Session | None:
-        """The session, and its hour begins anew; None when it is over."""
-        session = await self.find(session_id)
-        now = self._now()
-        if session is None or now - session.last_active < GRAIN_SECONDS:
+        session, now = msgspec.json.decode(kept, type=Session), self._now()
+        if now - session.last_active < GRAIN_SECONDS:
             return session
         session = msgspec.structs.replace(session, last_active=now)
         # One that another node ended meanwhile must not come back to life.
@@ -83,8 +77,7 @@ class Sessions:
         """Those that stand, the one used last at the end."""
         entries = await self._store.entries(Kind.SESSION)
         sessions = (msgspec.json.decode(entry.value, type=Session) for entry in entries)
-        standing = [session for session in sessions if _ends_at(session) > self._now()]
-        return sorted(standing, key=lambda session: (session.last_active, session.id))
+        return sorted(sessions, key=lambda session: (session.last_active, session.id))
 
     async def _write(self, session: Session, *, only_known: bool) -> bool:
         return await self._store.put(

@@ -102,11 +102,16 @@ class SigningKeys:
         The old ones verify for OVERLAP_SECONDS.
         """
         await self._read()
-        old = self._keys
-        made = await self._make(old[-1].algorithm if old else self._algorithm)
+        old = await self._store.entries(Kind.SIGNING_KEY)
+        made = await self._make(self._keys[-1].algorithm if self._keys else self._algorithm)
         until = self._clock.time() + OVERLAP_SECONDS
-        for key in old:
-            await self._put(key, until)
+        for entry in old:
+            if (
+                entry.expires_at is None
+            ):  # else on its way out: a later rotation does not prolong it
+                await self._store.put(
+                    Kind.SIGNING_KEY, entry.key, entry.value, expires_at=until, only_known=True
+                )
         return made.kid
 
     async def _make(self, algorithm: str) -> SigningKey:
@@ -117,16 +122,9 @@ class SigningKeys:
             secret=self._sealed(_new_secret(algorithm)),
             made_at=max(self._clock.time(), newest + STEP_SECONDS),
         )
-        await self._put(key, None)
+        await self._store.put(Kind.SIGNING_KEY, key.kid, msgspec.json.encode(key))
         await self._read()
         return key
-
-    async def _put(self, key: SigningKey, until: float | None) -> None:
-        known = {entry.key: entry for entry in await self._store.entries(Kind.SIGNING_KEY)}
-        entry = known.get(key.kid)
-        if entry is not None and entry.expires_at is not None:
-            return  # on its way out already: a later rotation must not prolong it
-        await self._store.put(Kind.SIGNING_KEY, key.kid, msgspec.json.encode(key), expires_at=until)
 
     async def _read(self) -> None:
         entries = await self._store.entries(Kind.SIGNING_KEY)
