@@ -69,12 +69,12 @@ class Counter(Series):
 class Gauge(Series):
     """A number as it is now. Over processes it is the sum, or the largest if that says more."""
 
-    def __init__(self, name: str, text: str, *labels: str, largest: bool = False) -> None:
-        super().__init__(name, text, *labels)
+    def __init__(self, name: str, text: str, *, largest: bool = False) -> None:
+        super().__init__(name, text)
         self._largest = largest
 
-    def set(self, value: float, *labels: str) -> None:
-        self.rows[labels] = [value]
+    def set(self, value: float) -> None:
+        self.rows[()] = [value]
 
     def inc(self, by: float) -> None:
         self.rows[()][0] += by
