@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from agent_hub.auth.memory_store import MemoryStore
 from agent_hub.auth.revocations import Revocations
 from agent_hub.auth.store import CredentialStore
 from agent_hub.auth.tokens import Tokens
 from agent_hub.core.principal import ORDINARY, Scope
 from tests.auth.issuer import AUDIENCE, ISSUER, Issuer
+from tests.auth.memory_store import MemoryStore
 from tests.clock import ManualClock
 from tests.server import RunningHub, running_hub
 

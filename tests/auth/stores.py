@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from agent_hub.auth.memory_store import MemoryStore
 from agent_hub.auth.redis_store import RedisStore
 from agent_hub.auth.sqlite_store import SqliteStore
 from agent_hub.auth.store import CredentialStore
+from tests.auth.memory_store import MemoryStore
 from tests.backends.redis_stores import server
 
 Now = Callable[[], float]

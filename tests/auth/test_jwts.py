@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from agent_hub.auth.jwts import ALGORITHMS as ALL_ALGORITHMS
 from agent_hub.auth.jwts import LEEWAY_SECONDS, Jwts
 from agent_hub.auth.key_set import KeySet
-from agent_hub.auth.memory_store import MemoryStore
 from agent_hub.auth.revocations import Revocations
 from agent_hub.auth.store import CredentialStore
 from agent_hub.core.errors import Invalid, Unauthenticated
 from agent_hub.core.principal import ORDINARY, Principal
 from tests.auth.issuer import AUDIENCE, ISSUER, Issuer, raw, rsa_key, signed_with_a_secret
+from tests.auth.memory_store import MemoryStore
 from tests.clock import ManualClock
 
 KEYS = Issuer(0)

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from agent_hub.auth.memory_store import MemoryStore
 from agent_hub.auth.oauth.login_codes import LoginCodes
 from agent_hub.auth.oauth.sessions import Sessions
 from agent_hub.auth.oauth.signing_keys import SigningKeys
 from agent_hub.auth.store import CredentialStore
 from agent_hub.core.clock import Clock
+from tests.auth.memory_store import MemoryStore
 from tests.oauth.site import Site
 from tests.server import RunningHub, running_hub
 

@@ -8,11 +8,11 @@ import jwt
 import msgspec
 import pytest
 
-from agent_hub.auth.memory_store import MemoryStore
 from agent_hub.auth.oauth.signing_keys import OVERLAP_SECONDS, SigningKey, SigningKeys
 from agent_hub.auth.sealed import is_sealed, new_key
 from agent_hub.auth.store import Kind
 from agent_hub.core.errors import BackendUnavailable, Unauthenticated
+from tests.auth.memory_store import MemoryStore
 from tests.clock import ManualClock
 
 CLAIMS = {"sub": "somebody"}

@@ -10,11 +10,11 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from agent_hub.auth.memory_store import MemoryStore
 from agent_hub.clock import SystemClock
 from agent_hub.core.bounds import MAX_ASK_SECONDS, MAX_LOOKED_AT
 from agent_hub.core.message import AGENT_ID_PATTERN
 from agent_hub.wire.problems import STATUS
+from tests.auth.memory_store import MemoryStore
 from tests.server import RunningHub, running_hub
 from tests.web.caller import ACK, AGENTS, INBOXES, MESSAGES, RECEIVE, REGISTER, Caller
 

@@ -11,12 +11,12 @@ from string import ascii_letters, digits
 
 import pytest
 
-from agent_hub.auth.memory_store import MemoryStore
 from agent_hub.auth.tokens import Tokens
 from agent_hub.clock import SystemClock
 from agent_hub.core.clock import Timer
 from agent_hub.core.principal import Scope
 from agent_hub.web.openapi import BEARER
+from tests.auth.memory_store import MemoryStore
 from tests.server import running_hub
 from tests.web.caller import REGISTER
 

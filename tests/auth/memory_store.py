@@ -1,4 +1,4 @@
-"""Credentials for as long as the process lives."""
+"""Credentials for as long as a test lives: the reference of what a store does."""
 
 from __future__ import annotations
 
