@@ -32,7 +32,14 @@ class Owed:
             self._debts.append(telling)
 
     async def settle(self) -> None:
-        """Tell it again, oldest first. Raises BackendUnavailable while it is away."""
+        """Tell it again, oldest first. Raises BackendUnavailable while it is away.
+
+        What fails in another way is not told once more: it would keep all others from their turn.
+        """
         for _ in range(len(self._debts)):
-            await self._debts[0]()
-            self._debts.popleft()
+            telling = self._debts.popleft()
+            try:
+                await telling()
+            except BackendUnavailable:
+                self._debts.appendleft(telling)
+                raise

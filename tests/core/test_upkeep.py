@@ -136,6 +136,28 @@ async def test_a_notice_that_finds_no_room_holds_up_no_other(
     assert await backend.undelivered(10) == []
 
 
+async def test_what_the_store_was_to_be_told_and_fails_by_a_bug_holds_up_nothing_for_long(
+    hub: Hub,
+    backend: QueueBackend,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failures: list[Exception] = [BackendUnavailable("away"), *map(RuntimeError, "12345678")]
+
+    async def vacate(agent_id: str, stream_id: str) -> None:
+        raise failures.pop(0)
+
+    stream = await hub.subscribe(ANYONE, "alpha")
+    monkeypatch.setattr(backend, "vacate", vacate)
+    await stream.close()
+    await send(hub, to="gamma", ttl=1.0)
+    with caplog.at_level(logging.WARNING):
+        await clock.advance(5)
+    assert caplog.text.count("upkeep failed") == 1
+    assert (await hub.totals()).expired == 1
+
+
 async def test_one_tick_waits_for_the_other(
     hub: Hub, backend: QueueBackend, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
