@@ -78,7 +78,7 @@ class Question:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await asyncio.shield(asyncio.ensure_future(self.close()))
+        await asyncio.shield(self.close())
 
     async def close(self) -> None:
         """Settle the answer if it was taken, and end the wait."""

@@ -80,7 +80,7 @@ class Taking:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await asyncio.shield(asyncio.ensure_future(self._close()))
+        await asyncio.shield(self._close())
 
     async def _close(self) -> None:
         if not self.taken:

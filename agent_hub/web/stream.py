@@ -98,7 +98,7 @@ class Stream:
             tasks = [pump, *(task for task in self._questions.values() if task is not None)]
             for task in tasks:
                 task.cancel()
-            await asyncio.shield(asyncio.ensure_future(self._end(tasks)))
+            await asyncio.shield(self._end(tasks))
 
     async def _end(self, tasks: Iterable[asyncio.Task[None]]) -> None:
         """Wait for the tasks, then let go of the questions: one may not even have begun."""
@@ -114,15 +114,8 @@ class Stream:
             while deliveries := await self._subscription.batch():
                 await self._deliver(deliveries)
             await self._say_goodbye()
-        except TimeoutError:
-            await self._close_slow()
-        except ConnectionError:
-            self._hang_up()
-        except HubError as error:
-            await self._fail(error.code)
-        except Exception:
-            log.exception("stream failed", extra={"agent": self.agent_id})
-            await self._fail(Internal.code)
+        except Exception as error:  # noqa: BLE001 (a failure is logged)
+            await self._close_for(error)
 
     async def _deliver(self, deliveries: list[Delivery]) -> None:
         async with within(self._clock, WRITE_SECONDS):
@@ -172,15 +165,27 @@ class Stream:
         self.close_code = code
         await self._response.close(code=code, message=reason.encode(), drain=False)
 
-    async def _fail(self, code: str) -> None:
+    async def _close_for(self, error: Exception) -> None:
         """Close: what cannot be told to the client would be waited for in vain."""
+        if isinstance(error, TimeoutError):
+            await self._close_slow()
+        elif isinstance(error, ConnectionError):
+            self._hang_up()
+        elif isinstance(error, HubError):
+            await self._fail(error.code)
+        else:
+            log.error("stream failed", exc_info=error, extra={"agent": self.agent_id})
+            await self._fail(Internal.code)
+
+    async def _fail(self, code: str) -> None:
         log.warning("stream closed: %s", code, extra={"agent": self.agent_id})
         await self.close(CloseCode.INTERNAL, code)
 
     async def _close_slow(self) -> None:
         """Behind all that is buffered stands the close frame; who reads on sees it."""
         self._clock.call_later(WRITE_SECONDS, self._hang_up)
-        await self.close(CloseCode.TOO_SLOW, "the socket did not take a frame for 10 s")
+        reason = f"the socket did not take a frame for {WRITE_SECONDS:g} s"
+        await self.close(CloseCode.TOO_SLOW, reason)
 
     def _hang_up(self) -> None:
         transport = self._request.transport
@@ -195,10 +200,8 @@ class Stream:
         self._heartbeat_unanswered = False
         try:
             await self._take(received)
-        except TimeoutError:
-            await self._close_slow()
-        except ConnectionError:
-            self._hang_up()
+        except (TimeoutError, ConnectionError) as error:
+            await self._close_for(error)
         except HubError as error:  # the store is away: this receipt is lost, another comes
             log.warning("receipt failed: %s", error.detail, extra={"agent": self.agent_id})
 
@@ -284,20 +287,13 @@ class Stream:
                 await self._subscription.adopt(wait.delivery, question)
             else:
                 question.taken = True
-                await asyncio.shield(asyncio.ensure_future(question.close()))
+                await asyncio.shield(question.close())
             self._questions.pop(question, None)
             await self._ask_for_receipt()
-        except TimeoutError:
-            await self._close_slow()
-        except ConnectionError:
-            self._hang_up()
         except Unauthenticated:
             return  # the stream ends for the same reason
-        except HubError as error:
-            await self._fail(error.code)
-        except Exception:
-            log.exception("question failed", extra={"agent": self.agent_id})
-            await self._fail(Internal.code)
+        except Exception as error:  # noqa: BLE001 (a failure is logged)
+            await self._close_for(error)
 
     async def _refuse(self, error: HubError, text: bytes) -> None:
         """Say what was wrong; a client that gets nothing right is closed.
@@ -325,7 +321,7 @@ class Stream:
         """Ping; close when a ping went unanswered and nothing at all came for so long."""
         silence = self._clock.monotonic() - self._heard_at
         if self._heartbeat_unanswered and silence >= silent_for:
-            await self.close(CloseCode.SILENT, "nothing was heard for 90 s")
+            await self.close(CloseCode.SILENT, f"nothing was heard for {silent_for:g} s")
             self._hang_up()
             return
         self._heartbeat_unanswered = True

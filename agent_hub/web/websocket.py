@@ -130,7 +130,7 @@ class WebSockets:
             finally:
                 self._roster.remove(stream)
         finally:
-            await asyncio.shield(asyncio.ensure_future(subscription.close()))
+            await asyncio.shield(subscription.close())
 
     async def _upgrade(self, request: web.Request, response: web.WebSocketResponse) -> None:
         self._gate.finish(request, response.headers)
@@ -160,8 +160,8 @@ class WebSockets:
             async with within(self._clock, CREDENTIAL_SECONDS):
                 received = await response.receive()
         except TimeoutError:
-            missing = Unauthenticated("no credential came within 10 s", is_missing=True)
-            await self._refuse(request, response, missing)
+            told = f"no credential came within {CREDENTIAL_SECONDS:g} s"
+            await self._refuse(request, response, Unauthenticated(told, is_missing=True))
             return None
         if response.closed:
             return None
