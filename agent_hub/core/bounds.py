@@ -31,6 +31,12 @@ def check_span(pointer: str, seconds: float, longest: float, *, shortest: float 
         raise Invalid.at(pointer, f"{shortest:g} to {longest:g} seconds")
 
 
+def check_count(pointer: str, count: int, most: int) -> None:
+    """Raise Invalid at `pointer` unless there is one at least, and no more than `most`."""
+    if not 1 <= count <= most:
+        raise Invalid.at(pointer, f"1 to {most}")
+
+
 def check_lease(seconds: float) -> None:
     """Raise Invalid unless a lease can last so long."""
     check_span("/lease", seconds, MAX_LEASE_SECONDS, shortest=MIN_LEASE_SECONDS)

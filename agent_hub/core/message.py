@@ -107,6 +107,12 @@ def check_agent_id(value: str, pointer: str) -> None:
         )
 
 
+def _content_size(text: str, payload: bytes) -> int:
+    """Content in bytes: the text in UTF-8 and the payload as compact JSON."""
+    characters = len(text) if text.isascii() else len(text.encode())
+    return characters + len(payload)
+
+
 class Draft(Struct, gc=False, kw_only=True):
     """What a sender wrote. `payload` is one compact JSON object; `ttl` is in seconds."""
 
@@ -122,10 +128,8 @@ class Draft(Struct, gc=False, kw_only=True):
 
     @property
     def size(self) -> int:
-        """Content in bytes: the text in UTF-8 and the payload as compact JSON."""
-        text = self.text
-        characters = len(text) if text.isascii() else len(text.encode())
-        return characters + len(self.payload)
+        """Content in bytes, as its sender wrote it."""
+        return _content_size(self.text, self.payload)
 
 
 class Message(Struct, gc=False, array_like=True):
@@ -156,9 +160,7 @@ class Message(Struct, gc=False, array_like=True):
     @property
     def size(self) -> int:
         """Content in bytes, as it counts against the inbox."""
-        text = self.text
-        characters = len(text) if text.isascii() else len(text.encode())
-        return characters + len(self.payload)
+        return _content_size(self.text, self.payload)
 
 
 class Delivery(Struct, gc=False):

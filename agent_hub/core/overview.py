@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from agent_hub.core.admission import Admission
 from agent_hub.core.agent import Status
-from agent_hub.core.bounds import MAX_SHOWN_INBOXES
+from agent_hub.core.bounds import MAX_SHOWN_INBOXES, check_count
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import Invalid
 from agent_hub.core.mail import Backlog
@@ -60,8 +60,7 @@ class Overview:
         caller.must_have(Scope.ADMIN)
         if sort not in ORDERS:
             raise Invalid.at("?sort", f"one of {', '.join(Sort)}")
-        if not 1 <= limit <= MAX_SHOWN_INBOXES:
-            raise Invalid.at("?limit", f"1 to {MAX_SHOWN_INBOXES}")
+        check_count("?limit", limit, MAX_SHOWN_INBOXES)
         if (counted := self._admission.take(caller.peer)) is not None:
             await counted
         every = await self._backend.backlogs()

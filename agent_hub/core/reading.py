@@ -19,6 +19,7 @@ from agent_hub.core.bounds import (
     MAX_RECEIVED,
     MAX_SETTLED_IDS,
     RECEIVED_BYTES,
+    check_count,
     check_lease,
     check_span,
 )
@@ -216,8 +217,7 @@ class Reading:
         """`within` opens the pointer of a fault: ? for a query, / for a body."""
         check_agent_id(agent_id, f"{within}agent_id")
         await self._may_read(caller, agent_id)
-        if not 1 <= limit <= most:
-            raise Invalid.at(f"{within}limit", f"1 to {most}")
+        check_count(f"{within}limit", limit, most)
         check_span(f"{within}wait", wait, MAX_READ_WAIT_SECONDS)
 
     async def _when_there_is(
@@ -319,8 +319,7 @@ class Reading:
         check_agent_id(agent_id, "/agent_id")
         caller.must_have(Scope.READ)
         caller.must_act_as(agent_id)
-        if not 1 <= max_in_flight <= MAX_IN_FLIGHT:
-            raise Invalid.at("?max_in_flight", f"1 to {MAX_IN_FLIGHT}")
+        check_count("?max_in_flight", max_in_flight, MAX_IN_FLIGHT)
         cursor = None if since is None else Cursor.parse(since, "?since")
         self._admission.refuse_when_draining()
         await self._registry.come_alive(caller, agent_id)

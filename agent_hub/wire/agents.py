@@ -19,7 +19,7 @@ from agent_hub.core.agent import (
 from agent_hub.core.bounds import HEARTBEAT_SECONDS
 from agent_hub.core.errors import Invalid
 from agent_hub.core.message import AGENT_ID_PATTERN, RESERVED_IDS
-from agent_hub.core.registry import Registered
+from agent_hub.core.registry import SAID, Registered
 from agent_hub.wire.strict_json import compact
 from agent_hub.wire.times import Time, rfc3339
 
@@ -43,9 +43,7 @@ Metadata = Annotated[
     ),
 ]
 AgentStatus = Annotated[str, Meta(extra_json_schema={"enum": [*Status]})]
-OwnStatus = Annotated[
-    str, Meta(extra_json_schema={"enum": [s for s in Status if s is not Status.OFFLINE]})
-]
+OwnStatus = Annotated[str, Meta(extra_json_schema={"enum": [*SAID]})]
 # `label`: text without control and invisible characters.
 Name = Annotated[
     str,

@@ -14,6 +14,7 @@ from agent_hub.core.bounds import (
     MAX_READ_WAIT_SECONDS,
     MAX_RECEIVED,
     MAX_SETTLED_IDS,
+    MIN_LEASE_SECONDS,
     check_lease,
 )
 from agent_hub.core.errors import Invalid
@@ -42,7 +43,7 @@ LeaseSeconds = Annotated[
     float,
     Meta(
         description="seconds",
-        extra_json_schema={"minimum": 1, "maximum": MAX_LEASE_SECONDS},
+        extra_json_schema={"minimum": MIN_LEASE_SECONDS, "maximum": MAX_LEASE_SECONDS},
     ),
 ]
 Ids = Annotated[list[str], Meta(extra_json_schema={"maxItems": MAX_SETTLED_IDS})]
