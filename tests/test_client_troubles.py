@@ -323,6 +323,9 @@ async def test_a_function_for_the_token_that_fails_for_good_is_told_with_its_cau
 
 # --- questions ------------------------------------------------------------------------------
 
+REPLIED = {**ACCEPTED, "status": "replied", "reply": mail(1, text="yes"), "cursor": "e:1"}
+AWAY = says(502, "<html>")
+
 
 async def test_a_question_that_was_cut_off_waits_again_for_the_time_that_is_left(
     hub: ScriptedHub, beta: AgentClient, clock: Clock
@@ -331,14 +334,63 @@ async def test_a_question_that_was_cut_off_waits_again_for_the_time_that_is_left
         clock.pass_(10)
         return await cuts(request)
 
-    replied = {**ACCEPTED, "status": "replied", "reply": mail(1, text="yes"), "cursor": "e:1"}
-    hub.script = [cut_after_ten_seconds, says(202, replied)]
+    hub.script = [cut_after_ten_seconds, says(202, REPLIED)]
     asking = asyncio.create_task(beta.ask("alpha", "ready?", timeout=30))
     await clock.skip(0.25)
     answer = await soon(asking)
     assert (answer.text, answer.cursor) == ("yes", "e:1")
     assert [body["wait"] for _, _, body in hub.calls] == [30, 20]
     assert hub.keys[0] == hub.keys[1]
+
+
+async def test_a_question_that_was_cut_off_is_not_given_up_before_its_time_is_over(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    draining = refuses(503, "draining", retryable=True, **{"Retry-After": "2"})
+    hub.script = [cuts, draining, *[AWAY] * 6, says(202, REPLIED)]
+    asking = asyncio.create_task(beta.ask("alpha", "ready?", timeout=60))
+    for pause in (0.25, 2, 1, 2, 4, 8, 15, 15):
+        await clock.skip(pause)
+    assert (await soon(asking)).text == "yes"
+    assert [body["wait"] for _, _, body in hub.calls] == [60, 60, 58, 57, 55, 51, 43, 28, 13]
+    assert len(set(hub.keys)) == 1
+
+
+async def test_a_question_is_tried_for_the_last_time_when_its_time_ends(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    hub.script = [cuts] * 6
+    asking = asyncio.create_task(beta.ask("alpha", "ready?", timeout=5))
+    for pause in (0.25, 0.5, 1, 2, 1.25):
+        await clock.skip(pause)
+    with pytest.raises(HubUnreachable) as failure:
+        await soon(asking)
+    assert failure.value.in_doubt
+    assert [body["wait"] for _, _, body in hub.calls] == [5, 5, 5, 4, 2, 1]
+
+
+async def test_a_question_that_no_hub_can_have_is_given_up_like_any_call(
+    clock: Clock, pace: Pace
+) -> None:
+    url = f"http://127.0.0.1:{unused_port()}"
+    async with AgentClient(url, agent_id="beta", pace=pace) as beta:
+        asking = asyncio.create_task(beta.ask("alpha", "ready?", timeout=300))
+        for pause in (0.25, 0.5, 1, 2, 4):
+            await clock.skip(pause)
+        with pytest.raises(HubUnreachable) as failure:
+            await soon(asking)
+    assert not failure.value.in_doubt
+
+
+async def test_a_question_that_is_refused_for_now_is_given_up_like_any_call(
+    hub: ScriptedHub, beta: AgentClient, clock: Clock
+) -> None:
+    hub.script = [refuses(429, "inbox_full", retryable=True)] * 6
+    asking = asyncio.create_task(beta.ask("alpha", "ready?", timeout=300))
+    for pause in (0.25, 0.5, 1, 2, 4):
+        await clock.skip(pause)
+    with pytest.raises(HubError, match="inbox_full"):
+        await soon(asking)
 
 
 async def test_no_reply_in_time_is_a_false_answer(hub: ScriptedHub, beta: AgentClient) -> None:

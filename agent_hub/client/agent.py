@@ -181,7 +181,8 @@ class AgentClient:
                 print(answer.text)
 
         No reply in time is an answer too, a false one: see Answer. A reply that comes later is
-        an ordinary message. Other messages stay in the inbox meanwhile.
+        an ordinary message. Other messages stay in the inbox meanwhile. When the connection is
+        lost the wait is taken up again as soon as there is a hub, as long as its time lasts.
         """
         if not 1 <= timeout <= MAX_WAIT_SECONDS:
             raise ValueError(f"timeout must be 1 to {MAX_WAIT_SECONDS} seconds, not {timeout}")
@@ -204,7 +205,7 @@ class AgentClient:
             body = {**draft, "wait": wait}
             return await self._rest.once("POST", "/messages", body=body, headers=headers, wait=wait)
 
-        return await retrying(partial(self._rest.renewing, attempt), self._pace)
+        return await retrying(partial(self._rest.renewing, attempt), self._pace, deadline)
 
     async def standing(self, message_id: str) -> list[Standing]:
         """Where a message stands with each recipient, if this agent sent or got it."""

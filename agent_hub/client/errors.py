@@ -28,7 +28,8 @@ class HubError(Exception):
 
     `code` is one of the hub's documented problem codes (`inbox_full`, `invalid`, ...), `status`
     the HTTP status, `retry_after` in seconds. `faults` names each faulty field of an `invalid`
-    one: `{"pointer": ..., "detail": ...}`.
+    one: `{"pointer": ..., "detail": ...}`. `in_doubt`: the hub may have done it all the same, as
+    when its answer was lost; any other refusal changed nothing.
     """
 
     def __init__(
@@ -50,13 +51,15 @@ class HubError(Exception):
         self.request_id = request_id
         self.retry_after = retry_after
         self.faults = faults
+        self.in_doubt = status is not None and status >= 500 and code != "draining"
 
 
 class HubUnreachable(HubError):
     """No answer came: no hub there, or the connection was lost. `code` is `unreachable`."""
 
-    def __init__(self, detail: str, *, retryable: bool = True) -> None:
+    def __init__(self, detail: str, *, retryable: bool = True, in_doubt: bool = False) -> None:
         super().__init__("unreachable", detail=detail, retryable=retryable)
+        self.in_doubt = in_doubt
 
 
 class Disconnected(HubError):

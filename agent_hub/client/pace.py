@@ -52,16 +52,49 @@ class Backoff:
         return max(pause, error.retry_after or 0.0) if error else pause
 
 
-async def retrying(attempt: Callable[[], Awaitable[T]], pace: Pace) -> T:
-    """What `attempt` answers, tried again while its HubError says that it may pass."""
-    backoff, waited = Backoff(pace), 0.0
-    for _ in range(pace.tries - 1):
+async def retrying(
+    attempt: Callable[[], Awaitable[T]], pace: Pace, until: float | None = None
+) -> T:
+    """What `attempt` answers, tried again while its HubError says that it may pass.
+
+    `until`, a time of the pace's clock: from when on it is in doubt whether the hub has done it
+    already, it is tried until then, however often.
+    """
+    patience = _Patience(pace, until)
+    while True:
         try:
             return await attempt()
         except HubError as error:
-            pause = backoff.next(error)
-            waited += pause
-            if not error.retryable or waited > pace.give_up_after:
+            pause = patience.pause(error)
+            if pause is None:
                 raise
         await pace.sleep(pause)
-    return await attempt()
+
+
+class _Patience:
+    """What is left of it for one call."""
+
+    def __init__(self, pace: Pace, until: float | None) -> None:
+        self._pace = pace
+        self._until = until
+        self._backoff = Backoff(pace)
+        self._tried = 0
+        self._waited = 0.0
+        self._in_doubt = False
+
+    def pause(self, error: HubError) -> float | None:
+        """How long to wait after this failure, or None when it is the last."""
+        pause = self._backoff.next(error)
+        self._tried += 1
+        self._waited += pause
+        self._in_doubt |= error.in_doubt
+        if not error.retryable:
+            return None
+        if self._until is not None and self._in_doubt:
+            return self._at_most(self._until - self._pace.now(), pause, error)
+        over = self._tried >= self._pace.tries or self._waited > self._pace.give_up_after
+        return None if over else pause
+
+    def _at_most(self, left: float, pause: float, error: HubError) -> float | None:
+        """The pause, cut so that the last attempt is made when the time ends."""
+        return min(pause, left) if left > (error.retry_after or 0.0) else None

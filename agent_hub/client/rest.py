@@ -131,8 +131,10 @@ def _failures_as_hub_errors() -> Iterator[None]:
         raise HubError("unexpected_answer", status=error.status, detail=error.message) from error
     except (aiohttp.ClientSSLError, aiohttp.InvalidURL) as error:
         raise HubUnreachable(str(error), retryable=False) from error
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise HubUnreachable(str(error)) from error
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise HubUnreachable(str(error) or "no answer in time") from error
+        raise HubUnreachable(str(error) or "no answer in time", in_doubt=True) from error
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
