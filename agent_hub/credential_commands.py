@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import getpass
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,14 +65,15 @@ async def with_store(flags: Flags, act: Act) -> int:
 
 async def _create(flags: Flags, store: CredentialStore) -> int:
     """The token alone on stdout, so that a script can take it; it is never shown again."""
-    text, token = await _tokens(store).create(
-        flags["agent"],
-        name=flags["name"],
-        scopes=flags["scope"] or None,
-        lifetime=flags["expires"],
-    )
+    with _audit(flags) as record:
+        text, token = await _tokens(store).create(
+            flags["agent"],
+            name=flags["name"],
+            scopes=flags["scope"] or None,
+            lifetime=flags["expires"],
+        )
+        record("token.create", f"token:{token.id}", f"token:{token.name}")
     until = "for ever" if token.expires_at is None else f"until {moment(token.expires_at)}"
-    _record(flags, "token.create", f"token:{token.id}", f"token:{token.name}")
     print(text)
     return say(f"{PREFIX}{token.id} of {token.name} is good {until}, and is shown only now", 0)
 
@@ -107,24 +109,38 @@ def moment(time: float) -> str:
 
 
 async def _revoke(flags: Flags, store: CredentialStore) -> int:
-    if flags["jti"] is not None:
-        await Revocations(store).revoke(flags["jti"])
-        _record(flags, "token.revoke", f"jwt:{flags['jti']}")
-        return say("the JWT of that name is good no more, on every node within 5 s", 0)
-    if not await _tokens(store).revoke(flags["token"]):
-        return say("there is no such token", FAILED)
-    _record(flags, "token.revoke", f"token:{id_of(flags['token'])}")
-    return say("the token is good no more, on every node within 5 s", 0)
+    with _audit(flags) as record:
+        if flags["jti"] is not None:
+            await Revocations(store).revoke(flags["jti"])
+            record("token.revoke", f"jwt:{flags['jti']}")
+            return say("the JWT of that name is good no more, on every node within 5 s", 0)
+        if not await _tokens(store).revoke(flags["token"]):
+            return say("there is no such token", FAILED)
+        record("token.revoke", f"token:{id_of(flags['token'])}")
+        return say("the token is good no more, on every node within 5 s", 0)
 
 
-def _record(flags: Flags, action: str, credential: str, subject: str = "") -> None:
-    """In the audit log, if the settings name one; in a file of this program's own."""
+@contextmanager
+def _audit(flags: Flags) -> Iterator[Callable[..., None]]:
+    """Records acts in the audit log, if the settings name one; in a file of this program's own.
+
+    To be opened before the act: what cannot be recorded is not to happen. Raises OSError.
+    """
     audit = audit_log(settings_of(flags), SystemClock(), "-cli")
-    if audit is not None:
-        audit.record(
-            Record(action=action, outcome=DONE, via="cli", credential=credential, subject=subject)
-        )
-        audit.close()
+
+    def record(action: str, credential: str, subject: str = "") -> None:
+        if audit is not None:
+            audit.record(
+                Record(
+                    action=action, outcome=DONE, via="cli", credential=credential, subject=subject
+                )
+            )
+
+    try:
+        yield record
+    finally:
+        if audit is not None:
+            audit.close()
 
 
 def settings_of(flags: Flags) -> Settings:

@@ -227,3 +227,22 @@ def test_what_is_done_at_the_command_line_is_recorded_beside_it(
     assert (created["action"], created["credential"]) == ("token.create", f"token:{token_id}")
     assert (revoked["action"], revoked["credential"]) == ("token.revoke", f"token:{token_id}")
     assert text not in (tmp_path / "audit-cli.log").read_text()
+
+
+@pytest.mark.usefixtures("on_disk")
+def test_what_the_command_line_could_not_record_it_does_not_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["token", "create", "--agent", "beta"]) == 0
+    token_id = capsys.readouterr().out.rpartition("_")[0]
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AGENT_HUB_AUDIT_LOG", str(tmp_path / "file" / "audit.log"))
+    assert cli.main(["token", "create", "--agent", "gamma"]) == 1
+    assert cli.main(["token", "revoke", token_id]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert str(tmp_path / "file") in shown.err
+    assert cli.main(["token", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert "beta" in listed
+    assert "gamma" not in listed
