@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from agent_hub import __version__, credential_flags, sign_in_flags
+from agent_hub.console import FAILED, PROGRAM, USAGE_ERROR
 from agent_hub.terminal import flags as terminal_flags
 
-PROGRAM = "agent-hub"
-FAILED = 1
-USAGE_ERROR = 2
 OF_NO_COMMAND = ("-h", "--help", "--version")
 
 

@@ -7,7 +7,6 @@ import getpass
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from agent_hub.auth import sealed
@@ -16,15 +15,12 @@ from agent_hub.auth.store import CredentialStore
 from agent_hub.auth.tokens import PREFIX, Token, Tokens, id_of
 from agent_hub.clock import SystemClock
 from agent_hub.config import Settings, SettingsBesideAHub, SettingsError, load
+from agent_hub.console import FAILED, USAGE_ERROR, moment, say, show
 from agent_hub.core.audit import DONE, Record
 from agent_hub.core.errors import HubError, Invalid
 from agent_hub.core.principal import ORDINARY
 from agent_hub.credential_flags import KEY_VARIABLE
 from agent_hub.credentials import audit_log, credential_store
-
-PROGRAM = "agent-hub"
-FAILED = 1
-USAGE_ERROR = 2
 
 Flags = Mapping[str, Any]
 Act = Callable[[Flags, CredentialStore], Awaitable[int]]
@@ -42,12 +38,6 @@ def run(flags: Flags) -> int:
         return say(error.detail, FAILED)
     except OSError as error:
         return say(f"{error.filename}: {error.strerror}", FAILED)
-
-
-def say(text: str, code: int) -> int:
-    """Say it to the person, not to the script; the exit code."""
-    print(f"{PROGRAM}: {text}", file=sys.stderr)
-    return code
 
 
 async def with_store(flags: Flags, act: Act) -> int:
@@ -85,14 +75,6 @@ async def _list(flags: Flags, store: CredentialStore) -> int:
     return 0
 
 
-def show(rows: list[tuple[str, ...]]) -> None:
-    """Print a table; the first row is its head."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
-
-
 def _row(token: Token) -> tuple[str, ...]:
     expires = "never" if token.expires_at is None else moment(token.expires_at)
     if token.expires_at is not None and token.expires_at <= SystemClock().time():
@@ -101,11 +83,6 @@ def _row(token: Token) -> tuple[str, ...]:
     scopes = "all but admin" if ordinary else ",".join(token.scopes)
     agents = ",".join(token.agents) or "none"
     return f"{PREFIX}{token.id}", token.name, agents, scopes, moment(token.created_at), expires
-
-
-def moment(time: float) -> str:
-    """Wall time as people write it."""
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 async def _revoke(flags: Flags, store: CredentialStore) -> int:

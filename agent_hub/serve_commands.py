@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from agent_hub import logs, settings_shown
 from agent_hub.config import Settings, SettingsError, load
+from agent_hub.console import USAGE_ERROR, say
 from agent_hub.queue_backends.lock import FileLock, in_use
 from agent_hub.workers import Supervisor, Worker
 
 log = logging.getLogger(__name__)
-
-PROGRAM = "agent-hub"
-USAGE_ERROR = 2
 
 Flags = dict[str, Any]
 
@@ -59,7 +56,7 @@ def _settings(flags: Flags) -> Settings | None:
     try:
         settings = load(flags)
     except SettingsError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        say(str(error), USAGE_ERROR)
         return None
     logs.configure(settings.log_level)
     return settings
@@ -90,8 +87,7 @@ def config(form: str, flags: Flags) -> int:
     try:
         settings = settings_shown.shown(load(flags), flags)
     except SettingsError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return USAGE_ERROR
+        return say(str(error), USAGE_ERROR)
     print(settings_shown.as_json(settings) if form == "json" else settings_shown.as_text(settings))
     return 0
 

@@ -12,16 +12,9 @@ from agent_hub.auth.oauth.signing_keys import SigningKeys
 from agent_hub.auth.store import CredentialStore
 from agent_hub.clock import SystemClock
 from agent_hub.config import SettingsError
+from agent_hub.console import FAILED, USAGE_ERROR, moment, say, show
 from agent_hub.core.errors import HubError, Invalid
-from agent_hub.credential_commands import (
-    FAILED,
-    USAGE_ERROR,
-    moment,
-    say,
-    settings_of,
-    show,
-    with_store,
-)
+from agent_hub.credential_commands import settings_of, with_store
 
 Flags = Mapping[str, Any]
 

@@ -14,12 +14,10 @@ from contextlib import suppress
 from typing import Any
 
 from agent_hub.client import AgentClient, Delivery, HubError, Pace
+from agent_hub.console import FAILED, PROGRAM, USAGE_ERROR, say
 from agent_hub.terminal import shown
 from agent_hub.terminal.output import cancel_without_reader, write, written
 
-PROGRAM = "agent-hub"
-FAILED = 1
-USAGE_ERROR = 2
 ENDINGS = {"replied": 0, "pending": 3, "crossed": 4}
 """The exit code for each way in which a question can end."""
 
@@ -51,12 +49,6 @@ async def _act(flags: Flags) -> int:
     with suppress(NotImplementedError):  # Windows has no handlers in the loop
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await _ACTIONS[flags["command"]](flags)
-
-
-def say(text: str, code: int) -> int:
-    """Say it to the person, not to the script; the exit code."""
-    print(f"{PROGRAM}: {text}", file=sys.stderr)
-    return code
 
 
 # A script would rather know than wait long for a hub that is not there.
