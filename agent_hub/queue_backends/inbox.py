@@ -8,7 +8,6 @@ ready -> leased -> kept -> settled -> forgotten
 from __future__ import annotations
 
 import secrets
-from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
 from sys import intern
 
@@ -33,15 +32,10 @@ from agent_hub.queue_backends.journal import Journal
 from agent_hub.queue_backends.leases import Leases
 from agent_hub.queue_backends.pending_notices import PendingNotices
 from agent_hub.queue_backends.places import Places
+from agent_hub.queue_backends.ready import Ready
 from agent_hub.queue_backends.remembered import Remembered
 from agent_hub.queue_backends.states import NEVER, Held, Past, Settled, standing_of
 from agent_hub.queue_backends.waits import OpenWait, Waits
-
-NO_PAST = Past(0, 0)
-
-
-def _seq(message: Message) -> int:
-    return message.seq
 
 
 class Inbox:
@@ -76,11 +70,9 @@ class Inbox:
         self._remembered = Remembered(agent_id, limits, forgotten)
         self._notices = PendingNotices(limits)
         self._last_seq = 0
-        self._ready: list[Message] = []  # by seq
-        self._past: dict[str, Past] = {}
+        self._ready = Ready()
         self._reserved = 0  # on their way in
         self._making_way = 0  # for one of those, but not dropped before it is there
-        self._earliest_expiry = NEVER  # a lower bound, of the ready ones
 
     # --- in -------------------------------------------------------------------------------
 
@@ -127,9 +119,7 @@ class Inbox:
             self._making_way -= 1
             self._places.take(victim.sender, victim.size)
             self._end(victim, State.DROPPED, now)
-        if message.expires_at < self._earliest_expiry:
-            self._earliest_expiry = message.expires_at
-        wait = self.waits.match(message, submission)
+        wait = self.waits.match(message, submission) if self.waits.open else None
         if wait is None:
             self._ready.append(message)
             self._notify(self.agent_id)
@@ -144,7 +134,7 @@ class Inbox:
         for victim in victims:
             self._making_way -= 1
             self._places.take(victim.sender, victim.size)
-            insort(self._ready, victim, key=_seq)
+            self._ready.put_back(victim)
 
     # --- out ------------------------------------------------------------------------------
 
@@ -161,21 +151,12 @@ class Inbox:
         """Hand ready messages to a lease; the same lease again shows what it still holds."""
         if self._leases.has(lease_id):
             return [self._delivery(held) for held in self._leases.of(lease_id)]
-        taken = self._fitting(limit, max_bytes)
+        taken = self._ready.take(limit, max_bytes)
         if not taken:
             return []
-        del self._ready[: len(taken)]
         held = [self._hold(message, lease_id, now, runs_out, is_manual) for message in taken]
         self._leases.begin(lease_id, held, runs_out)
         return [self._delivery(one) for one in held]
-
-    def _fitting(self, limit: int, max_bytes: int) -> list[Message]:
-        taken = self._ready[:limit]
-        for count, message in enumerate(taken):
-            max_bytes -= message.size
-            if max_bytes < 0 and count:
-                return taken[:count]
-        return taken
 
     def _hold(
         self,
@@ -185,10 +166,10 @@ class Inbox:
         runs_out: float,
         is_manual: bool = False,
     ) -> Held:
-        past = self._past.pop(message.id, None) if self._past else None
-        attempts, failures = (past.attempts, past.failures) if past else (0, 0)
+        past = self._ready.pop_past(message)
         self._notices.close(message)
-        return Held(message, lease_id, now, attempts + 1, failures, runs_out, is_manual)
+        attempt = past.attempts + 1
+        return Held(message, lease_id, now, attempt, past.failures, runs_out, is_manual)
 
     def _delivery(self, held: Held) -> Delivery:
         return Delivery(held.message, self.epoch, held.attempt)
@@ -211,15 +192,13 @@ class Inbox:
 
     def _ack_ready(self, message_ids: set[str], now: float) -> list[Acked]:
         """For readers whose lease ran out, or who only looked."""
-        acked: list[Acked] = []
-        for message in [m for m in self._ready if m.id in message_ids]:
-            self._ready.remove(message)
-            past = self._past.pop(message.id, None)
-            acked.append(self._keep(message, past.attempts if past else 0, now))
-        return acked
+        return [
+            self._keep(message, self._ready.pop_past(message).attempts, now)
+            for message in self._ready.remove_all(message_ids)
+        ]
 
     def _settle_wait(self, held: Held) -> None:
-        wait = self.waits.get(held.lease_id)
+        wait = self.waits.open.get(held.lease_id)
         if wait is not None:
             wait.settled = True
 
@@ -234,7 +213,7 @@ class Inbox:
         self, lease_id: str, message_ids: Sequence[str] | None, now: float, *, failure: bool
     ) -> int:
         """Give back what this lease holds of these; what answers a wait goes by `close_wait`."""
-        if lease_id in self.waits:
+        if lease_id in self.waits.open:
             return 0
         if message_ids is None:
             released = self._leases.of(lease_id)
@@ -259,11 +238,10 @@ class Inbox:
         elif message.expires_at <= now:
             self._end(message, State.EXPIRED, now, attempts=held.attempt)
         else:
-            insort(self._ready, message, key=_seq)
-            past = self._past[message.id] = Past(held.attempt, failures)
+            past = Past(held.attempt, failures)
+            self._ready.put_back(message, past)
             if failure:
                 self._journal.note(facts.Failed(self.agent_id, message.id, past))
-            self._earliest_expiry = min(self._earliest_expiry, message.expires_at)
 
     def extend(self, lease_id: str, message_ids: Sequence[str], runs_out: float) -> int:
         """Move the end of a manual lease for what it holds of these."""
@@ -289,8 +267,7 @@ class Inbox:
         return self._page(self._kept_after(since), since, limit)
 
     def _ready_delivery(self, message: Message) -> Delivery:
-        past = self._past.get(message.id)
-        return Delivery(message, self.epoch, past.attempts if past else 0, State.READY)
+        return Delivery(message, self.epoch, self._ready.past(message).attempts, State.READY)
 
     def _kept_after(self, since: Cursor) -> list[Delivery]:
         newest_seen = since.seq if since.epoch == self.epoch else 0
@@ -320,19 +297,16 @@ class Inbox:
             return standing_of(held.message, State.LEASED, held.since, held.attempt)
         if known := self._remembered.standing(message_id):
             return known
-        for message in self._ready:
-            if message.id == message_id:
-                past = self._past.get(message_id, NO_PAST)
-                return standing_of(message, State.READY, message.accepted_at, past.attempts)
+        if message := self._ready.get(message_id):
+            attempts = self._ready.past(message).attempts
+            return standing_of(message, State.READY, message.accepted_at, attempts)
         return None
 
     def find(self, message_id: str) -> Message | Settled | None:
         """What is still known here of a message."""
         if held := self._leases.get(message_id):
             return held.message
-        return self._remembered.find(message_id) or next(
-            (message for message in self._ready if message.id == message_id), None
-        )
+        return self._remembered.find(message_id) or self._ready.get(message_id)
 
     # --- waits ----------------------------------------------------------------------------
 
@@ -343,7 +317,7 @@ class Inbox:
         answered = self.waits.answered(question_id) or self._read_already(question_id, asked, now)
         if answered is not None:
             return answered
-        wait = self.waits.open(question_id, asked, since, deadline)
+        wait = self.waits.begin(question_id, asked, since, deadline)
         if wait.state is WaitState.PENDING:
             for message in self._ready:
                 if message.reply_to == question_id and message.sender == asked:
@@ -360,7 +334,7 @@ class Inbox:
             for kept in self._remembered.kept.values()
             if kept.message.reply_to == question_id and kept.message.sender == asked
         ]
-        if not replies or question_id in self.waits:
+        if not replies or question_id in self.waits.open:
             return None
         first = min(replies, key=lambda kept: kept.message.seq)
         delivery = Delivery(first.message, self.epoch, first.attempt, State.ACKED)
@@ -373,14 +347,14 @@ class Inbox:
         self._answered(wait.question_id)
 
     def wait(self, question_id: str) -> Wait | None:
-        wait = self.waits.get(question_id)
+        wait = self.waits.open.get(question_id)
         return self.waits.answered(question_id) if wait is None else wait.view()
 
     def close_wait(self, question_id: str, now: float, *, keep: bool) -> None:
         """End a wait; its answer is ready again unless it was acked."""
         wait = self.waits.close(question_id, now, keep=keep)
-        if question_id in (answered := self.waits.all_answered) and wait is not None:
-            self._journal.note(facts.Answered(self.agent_id, *answered[question_id]))
+        if question_id in (answers := self.waits.answers) and wait is not None:
+            self._journal.note(facts.Answered(self.agent_id, *answers[question_id]))
         if wait is not None and wait.delivery is not None and not wait.settled:
             self.release(question_id, None, now, failure=False)
 
@@ -388,8 +362,7 @@ class Inbox:
 
     def _end(self, message: Message, state: State, now: float, attempts: int = 0) -> None:
         """A message ends without an ack."""
-        past = self._past.pop(message.id, None)
-        attempts = past.attempts if past else attempts
+        attempts = self._ready.pop_past(message).attempts or attempts
         self._journal.note(facts.Ended(self.agent_id, message.id, state, attempts, now))
         self._places.give_back(message.sender, message.size)
         self._notices.close(message)
@@ -411,9 +384,10 @@ class Inbox:
             self._run_out(now, monotonic)
         if now >= self._remembered.due_at:
             self._remembered.forget_old(now)
-        if now >= self._earliest_expiry:
-            self._expire(now)
-        if len(self.waits):
+        if now >= self._ready.earliest_expiry:
+            for message in self._ready.expire(now):
+                self._end(message, State.EXPIRED, now)
+        if self.waits.open or self.waits.answers:
             for question_id in self.waits.come_due(now, monotonic):
                 self.close_wait(question_id, now, keep=False)
 
@@ -423,14 +397,6 @@ class Inbox:
             self._give_back(held, now, failure=held.is_manual)
         if over:
             self._notify(self.agent_id)
-
-    def _expire(self, now: float) -> None:
-        expired = [message for message in self._ready if message.expires_at <= now]
-        if expired:
-            self._ready = [message for message in self._ready if message.expires_at > now]
-        for message in expired:
-            self._end(message, State.EXPIRED, now)
-        self._earliest_expiry = min((message.expires_at for message in self._ready), default=NEVER)
 
     # --- notices --------------------------------------------------------------------------
 
@@ -460,18 +426,15 @@ class Inbox:
         """Let it be read; until then it grows."""
         self._reserved -= 1
         self._notices.open(message, notice)
-        self._earliest_expiry = min(self._earliest_expiry, message.expires_at)
         self._ready.append(message)
         self._notify(self.agent_id)
 
     def _rewrite(self, message_id: str, notice: Notice) -> None:
-        for place, message in enumerate(self._ready):
-            if message.id == message_id:
-                self._ready[place] = replace(message, text=notice.text, payload=notice.payload)
-                self._journal.note(
-                    facts.Rewritten(self.agent_id, message_id, notice.text, notice.payload)
-                )
-                return
+        if message := self._ready.get(message_id):
+            self._ready.rewrite(replace(message, text=notice.text, payload=notice.payload))
+            self._journal.note(
+                facts.Rewritten(self.agent_id, message_id, notice.text, notice.payload)
+            )
 
     # --- sums -----------------------------------------------------------------------------
 
@@ -479,7 +442,8 @@ class Inbox:
     def is_empty(self) -> bool:
         """Nothing owed or on its way, nothing kept, nobody waiting."""
         is_owed = self._reserved or self._ready or len(self._leases)
-        return not (is_owed or self._remembered.kept or len(self.waits))
+        is_asking = self.waits.open or self.waits.answers
+        return not (is_owed or self._remembered.kept or is_asking)
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -489,7 +453,7 @@ class Inbox:
 
     @property
     def oldest_ready_at(self) -> float | None:
-        return self._ready[0].accepted_at if self._ready else None
+        return self._ready.oldest_at
 
     @property
     def backlog(self) -> Backlog:

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from agent_hub.core.message import Message
 from agent_hub.queue_backends import facts
-from agent_hub.queue_backends.inbox import NO_PAST, Inbox
-from agent_hub.queue_backends.states import NEVER, Held, Past
+from agent_hub.queue_backends.inbox import Inbox
+from agent_hub.queue_backends.states import NEVER, NO_PAST, Held, Past
 
 BYTES_OF_A_MESSAGE = 150
 """Written, beside its content."""
@@ -24,7 +24,7 @@ class RememberingInbox(Inbox):
 
     def whole(self) -> facts.WholeInbox:
         """All of it that outlives the process."""
-        owed = [(message, self._past.get(message.id, NO_PAST)) for message in self._ready]
+        owed = [(message, self._ready.past(message)) for message in self._ready]
         owed += [(held.message, Past(held.attempt, held.failures)) for held in self._leases.all()]
         owed.sort(key=lambda one: one[0].seq)
         return facts.WholeInbox(
@@ -35,7 +35,7 @@ class RememberingInbox(Inbox):
             owed=owed,
             kept=list(self._remembered.kept.values()),
             settled=self._remembered.settled,
-            answered=self.waits.all_answered,
+            answered=self.waits.answers,
         )
 
     @property

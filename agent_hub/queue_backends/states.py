@@ -20,6 +20,9 @@ class Past(Struct, gc=False, array_like=True):
     failures: int
 
 
+NO_PAST = Past(0, 0)
+
+
 class Held(Struct, gc=False):
     """A leased message. `since` is wall time, `runs_out` monotonic; NEVER while held alive.
 

@@ -32,59 +32,47 @@ class OpenWait(Struct, kw_only=True):
 
 
 class Waits:
-    """All waits of one inbox, oldest first, and which message answers which."""
+    """All waits of one inbox, oldest first, and which message answers which.
+
+    `open` are those that stand, by question; `answers` those that may be given again, each with
+    the (wall) time at which it is to be forgotten.
+    """
 
     def __init__(self, agent_id: str, limits: Limits) -> None:
         self._agent_id = agent_id
         self._limits = limits
-        self._open: dict[str, OpenWait] = {}
-        self._answered: dict[str, tuple[float, Wait]] = {}  # question -> (forget at, answer)
-
-    def __len__(self) -> int:
-        return len(self._open) + len(self._answered)
-
-    def __contains__(self, question_id: str) -> bool:
-        return question_id in self._open
-
-    def get(self, question_id: str) -> OpenWait | None:
-        return self._open.get(question_id)
+        self.open: dict[str, OpenWait] = {}
+        self.answers: dict[str, tuple[float, Wait]] = {}
 
     def answered(self, question_id: str) -> Wait | None:
         """The answer given lately to a question that may be asked again."""
-        remembered = self._answered.get(question_id)
+        remembered = self.answers.get(question_id)
         return remembered and remembered[1]
-
-    @property
-    def all_answered(self) -> dict[str, tuple[float, Wait]]:
-        """Each answer that may be given again, and when it is to be forgotten."""
-        return self._answered
 
     def restore_answer(self, answer: Wait, forget_at: float) -> None:
         """Let an answer be given again until then."""
-        self._answered[answer.question_id] = (forget_at, answer)
-        if len(self._answered) > self._limits.answers_per_agent:
-            del self._answered[next(iter(self._answered))]
+        self.answers[answer.question_id] = (forget_at, answer)
+        if len(self.answers) > self._limits.answers_per_agent:
+            del self.answers[next(iter(self.answers))]
 
-    def open(self, question_id: str, asked: str, since: float, deadline: float) -> OpenWait:
-        """Open, or find open. Raises TooManyWaits."""
-        wait = self._open.get(question_id)
+    def begin(self, question_id: str, asked: str, since: float, deadline: float) -> OpenWait:
+        """Open a wait, or find it open. Raises TooManyWaits."""
+        wait = self.open.get(question_id)
         if wait is not None:
             wait.deadline = max(wait.deadline, deadline)
             return wait
-        pending = sum(wait.state is WaitState.PENDING for wait in self._open.values())
+        pending = sum(wait.state is WaitState.PENDING for wait in self.open.values())
         if pending >= self._limits.waits_per_agent:
             raise too_many_waits(self._agent_id, self._limits)
         wait = OpenWait(question_id=question_id, asked=asked, since=since, deadline=deadline)
-        self._open[question_id] = wait
+        self.open[question_id] = wait
         return wait
 
     def match(self, message: Message, submission: Submission) -> OpenWait | None:
         """The wait that this arriving message answers; sets the wait's new state."""
-        if not self._open:
-            return None
         pending = [
             wait
-            for wait in self._open.values()
+            for wait in self.open.values()
             if wait.state is WaitState.PENDING and wait.asked == message.sender
         ]
         for wait in pending:
@@ -110,7 +98,7 @@ class Waits:
 
     def close(self, question_id: str, now: float, *, keep: bool) -> OpenWait | None:
         """End an open wait; with `keep` a settled reply can be given again for a while."""
-        wait = self._open.pop(question_id, None)
+        wait = self.open.pop(question_id, None)
         if keep and wait is not None and wait.settled and wait.state is WaitState.REPLIED:
             self._remember(wait.view(), now)
         return wait
@@ -132,6 +120,6 @@ class Waits:
 
     def come_due(self, now: float, monotonic: float) -> list[str]:
         """Forget old answers; the questions whose holder vanished."""
-        while self._answered and next(iter(self._answered.values()))[0] <= now:
-            del self._answered[next(iter(self._answered))]
-        return [wait.question_id for wait in self._open.values() if wait.deadline <= monotonic]
+        while self.answers and next(iter(self.answers.values()))[0] <= now:
+            del self.answers[next(iter(self.answers))]
+        return [wait.question_id for wait in self.open.values() if wait.deadline <= monotonic]
