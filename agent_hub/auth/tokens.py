@@ -20,12 +20,11 @@ from msgspec import Struct
 
 from agent_hub.auth.store import CredentialStore, Kind
 from agent_hub.core.errors import Invalid, Unauthenticated
-from agent_hub.core.principal import ORDINARY, Principal, check_agents, check_scopes
+from agent_hub.core.principal import ORDINARY, Principal, check_agents, check_name, check_scopes
 
 PREFIX = "ah_"
 ID_BYTES = 10
 SECRET_BYTES = 32
-MAX_NAME_CHARACTERS = 128
 MAX_AGENTS = 64
 REMEMBERED_SECONDS = 30 * 86_400.0
 """How long an expired token is still listed, and refused as expired rather than as unknown."""
@@ -150,9 +149,7 @@ def _checked_name(name: str | None, agents: tuple[str, ...]) -> str:
         if not agents:
             raise Invalid.at("--agent", "name an agent, or with --name who the token is for")
         return agents[0]
-    if not (0 < len(name) <= MAX_NAME_CHARACTERS and name.isprintable()):
-        raise Invalid.at("--name", f"1 to {MAX_NAME_CHARACTERS} printable characters")
-    return name
+    return check_name(name, "--name")
 
 
 def _random(count: int) -> str:

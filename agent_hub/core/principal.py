@@ -11,6 +11,7 @@ from agent_hub.core.errors import Forbidden, InsufficientScope, Invalid
 from agent_hub.core.message import check_agent_id
 
 ANY_END = "*"
+MAX_NAME_CHARACTERS = 128
 
 
 class Scope(StrEnum):
@@ -78,6 +79,13 @@ class Principal(Struct, frozen=True, gc=False):
             one.endswith(ANY_END) and agent_id.startswith(one.removesuffix(ANY_END))
             for one in self.agents or ()
         )
+
+
+def check_name(name: str, pointer: str) -> str:
+    """Who a credential is made for. Raises Invalid for what fits in no list."""
+    if not (0 < len(name) <= MAX_NAME_CHARACTERS and name.isprintable()):
+        raise Invalid.at(pointer, f"1 to {MAX_NAME_CHARACTERS} printable characters")
+    return name
 
 
 def check_agents(agents: Iterable[str], pointer: str) -> frozenset[str]:

@@ -16,7 +16,6 @@ from tests.clock import AT_WORK
 from tests.patience import PATIENCE
 from tests.redis_server import RedisServer, redis_server
 
-"""These tests ask what is answered, not how busy the machine is."""
 _stack = ExitStack()
 atexit.register(_stack.close)
 _numbers = count(1)
@@ -37,6 +36,7 @@ class TemporaryRedis(RedisBackend):
         self._how = (clock, limits)
         self._prefix = prefix or f"test{next(_numbers)}"
         url = server(cluster=self.cluster).url
+        # These tests ask what is answered, not how busy the machine is.
         super().__init__(url, limits, prefix=self._prefix, clock=clock, reply_seconds=PATIENCE)
         self._heard_of = -1
         self._hearing: asyncio.Task[None] | None = None

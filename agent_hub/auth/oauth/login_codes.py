@@ -11,8 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from agent_hub.auth.store import CredentialStore, Kind
-from agent_hub.core.errors import Invalid
-from agent_hub.core.principal import ORDINARY, check_agents, check_scopes
+from agent_hub.core.principal import ORDINARY, check_agents, check_name, check_scopes
 
 LIFE_SECONDS = 600.0
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -20,7 +19,6 @@ LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 LENGTH = 12
 GROUP = 4
 DEFAULT_NAME = "owner"
-MAX_NAME_CHARACTERS = 128
 ANY_AGENT = "*"
 
 _NOT_A_LETTER = re.compile(r"[^A-Z0-9]")
@@ -52,10 +50,11 @@ class LoginCodes:
 
         Without `agents` any may be chosen. All codes of one name are one person.
         """
+        person = DEFAULT_NAME if name is None else check_name(name, "--name")
         named = tuple(dict.fromkeys(agents)) or (ANY_AGENT,)
         check_agents(named, "--agent")
         allowed = check_scopes(ORDINARY if scopes is None else scopes, "--scope")
-        code = LoginCode(_checked(name), named, tuple(sorted(allowed)))
+        code = LoginCode(person, named, tuple(sorted(allowed)))
         text = "".join(secrets.choice(LETTERS) for _ in range(LENGTH))
         await self._store.put(
             Kind.LOGIN_CODE,
@@ -82,11 +81,3 @@ def _bare(text: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _checked(name: str | None) -> str:
-    if name is None:
-        return DEFAULT_NAME
-    if not (0 < len(name) <= MAX_NAME_CHARACTERS and name.isprintable()):
-        raise Invalid.at("--name", f"1 to {MAX_NAME_CHARACTERS} printable characters")
-    return name
