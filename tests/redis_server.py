@@ -108,7 +108,7 @@ class RedisServer:
                 break
         else:
             raise RuntimeError(f"no Redis: {self.log}")
-        if self._cluster:
+        if self._cluster and self._slots:
             with closing(self.client()) as client:
                 client.cluster("ADDSLOTS", *self._slots)
             if len(self._slots) == SLOTS:

@@ -3,51 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.resources import files
-from typing import Any, TypeVar, cast
+from typing import Any
 
-from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from agent_hub.auth.store import CredentialStore, Entry, Kind
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.redis_way import is_cluster, tls_failure
+from agent_hub.redis_way.cluster import ClusterLink
+from agent_hub.redis_way.errors import unavailable
+from agent_hub.redis_way.link import Link, NodeLink, Words, pool_of
+from agent_hub.redis_way.pipeline import REPLY_SECONDS, Pipeline
 
 PREFIX = "agenthub"
 SLOT = "{credentials}"
 """One slot of a cluster for all of them: they are few, and asked for together."""
+NAME = "the credentials in Redis"
 ANSWER_SECONDS = 2.0
-RETRY_SECONDS = 1.0
 FOR_EVER = "+inf"
-
-T = TypeVar("T")
 
 
 class RedisStore(CredentialStore):
     """Every call asks Redis, so that what one node writes every other sees with its next call.
 
-    An entry is `<end> <value>`, and each kind has an index of its keys by their ends. Nothing is
-    tried again by itself: what was meant for once must not happen twice. `now` is the wall clock.
+    An entry is `<end> <value>`, and each kind has an index of its keys by their ends. What broke on
+    its way is asked again: what is meant for once nobody may have had then, but never two. `now` is
+    the wall clock.
     """
 
     def __init__(self, url: str, now: Callable[[], float], *, prefix: str = PREFIX) -> None:
         self._url = url
         self._now = now
         self._prefix = f"{prefix}:{SLOT}"
-        self._client: Redis | RedisCluster = _client(Redis, url)
+        self._link: Link | None = None
+        self._pipeline: Pipeline | None = None
         self._put, self._delete = (_script(name) for name in ("put", "delete"))
 
     async def open(self) -> None:
-        about = await self._ask(self._client.info("server"))
-        if is_cluster(about):
-            await self._client.aclose()
-            self._client = _client(RedisCluster, self._url)
+        try:
+            self._link = await _link_to(self._url)
+        except (RedisError, OSError) as error:
+            raise _unreachable(error) from None
+        # Reading is enough: a Redis that is full still knows who may come in.
+        probe = ("EXISTS", self._index(Kind.TOKEN))
+        self._pipeline = Pipeline(self._link, NAME, {}, lambda: None, REPLY_SECONDS, probe)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        if self._pipeline is not None:
+            await self._pipeline.close()
+        if self._link is not None:
+            await self._link.close()
 
     async def get_many(self, kind: Kind, keys: Collection[str]) -> Mapping[str, bytes]:
         return {entry.key: entry.value for entry in await self._read(kind, list(keys))}
@@ -55,8 +62,8 @@ class RedisStore(CredentialStore):
     async def _read(self, kind: Kind, keys: list[str]) -> list[Entry]:
         if not keys:
             return []
-        names = [self._key(kind, key) for key in keys]
-        kept = cast("list[bytes | None]", await self._ask(self._client.mget(names)))
+        # No MGET: while their slot moves, some are here and some are there.
+        kept: list[bytes | None] = await self._ask(*[("GET", self._key(kind, key)) for key in keys])
         now = self._now()
         entries = (
             _entry(key, whole) for key, whole in zip(keys, kept, strict=True) if whole is not None
@@ -81,9 +88,8 @@ class RedisStore(CredentialStore):
         return await self._run(self._delete, kind, key, repr(self._now()))
 
     async def entries(self, kind: Kind) -> list[Entry]:
-        listed = await self._ask(self._client.zrange(self._index(kind), 0, -1))
-        keys = sorted(key.decode() for key in cast("list[bytes]", listed))
-        return await self._read(kind, keys)
+        (listed,) = await self._ask(("ZRANGE", self._index(kind), 0, -1))
+        return await self._read(kind, sorted(key.decode() for key in listed))
 
     # --- the way to Redis -----------------------------------------------------------------
 
@@ -94,34 +100,38 @@ class RedisStore(CredentialStore):
         return f"{self._prefix}:index:{kind}"
 
     async def _run(self, script: str, kind: Kind, key: str, *arguments: str | bytes) -> bool:
-        asked = self._client.eval(
-            script, 2, self._key(kind, key), self._index(kind), key, *cast("Any", arguments)
-        )
-        return bool(await self._ask(cast("Awaitable[int]", asked)))
+        keys = (self._key(kind, key), self._index(kind))
+        (answer,) = await self._ask(("EVAL", script, 2, *keys, key, *arguments))
+        return bool(answer)
 
-    async def _ask(self, asked: Awaitable[T]) -> T:
-        """Raises BackendUnavailable. The client's own text is not repeated: it may hold anything.
-
-        Shielded: a call that is cut off would take its connection with it.
-        """
+    async def _ask(self, *commands: Words) -> list[Any]:
+        """Raises BackendUnavailable."""
+        assert self._pipeline is not None, "not open"
         try:
-            return await asyncio.shield(asyncio.ensure_future(asked))
-        except (RedisError, OSError) as error:
-            why = tls_failure(error) or type(error).__name__
-            raise BackendUnavailable(
-                f"the credentials in Redis cannot be reached ({why})",
-                retry_after=RETRY_SECONDS,
-            ) from None
+            return await self._pipeline.ask(commands)
+        except RedisError as error:
+            raise _unreachable(error) from None
 
 
-def _client(kind: Any, url: str) -> Any:
-    return kind.from_url(
-        url,
-        socket_timeout=ANSWER_SECONDS,
-        socket_connect_timeout=ANSWER_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )
+async def _link_to(url: str) -> Link:
+    """Raises RedisError or OSError."""
+    node = NodeLink(pool_of(url))
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            about = await node.about("server")
+    except BaseException:
+        await node.close()
+        raise
+    if not is_cluster(about):
+        return node
+    await node.close()
+    return ClusterLink(url)
+
+
+def _unreachable(error: RedisError | OSError) -> BackendUnavailable:
+    """The client's own text is not repeated: it may hold anything."""
+    why = tls_failure(error) or type(error).__name__
+    return unavailable(f"{NAME} cannot be reached ({why})")
 
 
 def _script(name: str) -> str:

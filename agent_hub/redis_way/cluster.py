@@ -41,6 +41,7 @@ class ClusterLink(Link):
         self._first: Place = (of_url.get("host", "localhost"), of_url.get("port", 6379))
         self._nodes: dict[Place, NodeLink] = {}
         self._owners: dict[int, Place] = {}
+        self._named: set[Place] = set()
 
     async def exchange(self, groups: Sequence[Group]) -> list[list[Any]]:
         """The commands of a group one after the other, groups side by side."""
@@ -92,6 +93,7 @@ class ClusterLink(Link):
         place = (answer.host or self._first[0], answer.port)
         if isinstance(answer, MovedError):
             self._owners[answer.slot_id] = place
+            self._named.add(place)
             return place, False
         return place, True
 
@@ -139,8 +141,12 @@ class ClusterLink(Link):
     # --- who has what ---------------------------------------------------------------------
 
     async def _find_owners(self) -> None:
-        """Ask one that answered lately, or else the node of the URL, and raise what that does."""
-        for place in [place for place in self._nodes if place != self._first]:
+        """Ask one that was named before, or else the node of the URL, and raise what that does.
+
+        In any order: one that hangs must not be the first for ever.
+        """
+        named = self._named - {self._first}
+        for place in random.sample(list(named), len(named)):
             try:
                 await self._take_over(place)
             except (RedisError, OSError):
@@ -153,9 +159,11 @@ class ClusterLink(Link):
         ((slots,),) = await self._node(place).exchange([[("CLUSTER", "SLOTS")]])
         if isinstance(slots, ResponseError):
             raise slots
-        for first, last, (host, port, *_), *_ in slots:
-            owner = (host.decode() if host else place[0], port)
-            self._owners.update(dict.fromkeys(range(first, last + 1), owner))
+        self._named = set()
+        for first, last, *nodes in slots:
+            places = [(host.decode() if host else place[0], port) for host, port, *_ in nodes]
+            self._owners.update(dict.fromkeys(range(first, last + 1), places[0]))
+            self._named.update(places)
 
     async def reset(self) -> None:
         self._owners.clear()

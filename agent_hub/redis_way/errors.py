@@ -95,18 +95,18 @@ def refusal(error: ResponseError) -> Exception:
     return error if state is None else unavailable(STATES[state])
 
 
-def broken(place: str, error: BaseException) -> BackendUnavailable:
+def broken(name: str, error: BaseException) -> BackendUnavailable:
     """The way to Redis failed. The client's own text is not repeated: it may hold anything."""
     if isinstance(error, AuthenticationError):
-        return unavailable(f"Redis at {place}: {STATES['WRONGPASS']}")
+        return unavailable(f"{name}: {STATES['WRONGPASS']}")
     if isinstance(error, ResponseError) and (state := state_of(error)) is not None:
-        return unavailable(f"Redis at {place}: {STATES[state]}")
+        return unavailable(f"{name}: {STATES[state]}")
     if (why := tls_failure(error)) is not None:
-        return unavailable(f"Redis at {place}: {why}")
+        return unavailable(f"{name}: {why}")
     reason = "it does not answer in time" if isinstance(error, TimeoutError) else "no connection"
     if isinstance(error, RedisError) and "LOADING" in f"{getattr(error, 'status_code', '')}":
         reason = STATES["LOADING"]
-    return unavailable(f"Redis at {place}: {reason}")
+    return unavailable(f"{name}: {reason}")
 
 
 def place_of(url: str) -> str:

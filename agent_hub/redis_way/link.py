@@ -101,6 +101,17 @@ class NodeLink(Link):
         finally:
             self.on_answer()
 
+    async def about(self, *sections: str) -> dict[str, str]:
+        """What it says of itself. Raises what `exchange` does, also for an error as the answer."""
+        (answers,) = await self.exchange([[("INFO", section) for section in sections]])
+        found: dict[str, str] = {}
+        for text in answers:
+            if isinstance(text, ResponseError):
+                raise text
+            lines = (line.partition(":") for line in text.decode().splitlines())
+            found.update((name, value) for name, colon, value in lines if colon)
+        return found
+
     async def reset(self) -> None:
         await self._connection.disconnect(nowait=True)
 

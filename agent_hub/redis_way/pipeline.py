@@ -110,14 +110,14 @@ class Pipeline:
 
     Everything asked must be fit to be done twice: what broke on its way is sent again. Once Redis
     is known to be away, everything is refused at once until a probe finds it back; `on_return` is
-    called then. `scripts` has the text of each script by its hash. `probe` is a write that needs
-    no memory: where that is refused nothing can be done at all.
+    called then. `name` is what is away. `scripts` has the text of each script by its hash. Where
+    `probe` is refused nothing can be done at all: for who writes, a write that needs no memory.
     """
 
     def __init__(
         self,
         link: Link,
-        place: str,
+        name: str,
         scripts: dict[str, str],
         on_return: Callable[[], None],
         reply_seconds: float,
@@ -126,7 +126,7 @@ class Pipeline:
         self._reply_seconds = reply_seconds
         self._probe_words = probe
         self._link = link
-        self._place = place
+        self._name = name
         self._scripts = scripts
         self._on_return = on_return
         self._waiting: deque[Asked] = deque()
@@ -188,7 +188,7 @@ class Pipeline:
         try:
             answers = await self._exchange([asked.group for asked in batch])
         except (RedisError, OSError) as error:
-            self._leave(batch, broken(self._place, error))
+            self._leave(batch, broken(self._name, error))
             return
         except Exception as error:
             log.exception("a batch of commands failed")
@@ -258,12 +258,13 @@ class Pipeline:
             if await self._is_back():
                 break
         self._away = None
-        log.info("the store is back")
+        log.info("the store is back: %s", self._name)
         self._on_return()
 
     async def _is_back(self) -> bool:
         try:
             async with Patience(self._reply_seconds):
+                await self._link.reset()  # another node may have taken over from one that hangs
                 (answers,) = await self._link.exchange([[self._probe_words]])
         except (RedisError, OSError):
             return False

@@ -83,6 +83,12 @@ async def test_many_are_asked_for_at_once(store: CredentialStore) -> None:
     assert await store.get_many(Kind.REVOKED, []) == {}
 
 
+async def test_very_many_may_ask_at_once(store: CredentialStore) -> None:
+    await store.put(Kind.TOKEN, "a", b"one")
+    found = await asyncio.gather(*(store.get(Kind.TOKEN, "a") for _ in range(300)))
+    assert found == [b"one"] * 300
+
+
 async def test_all_of_a_kind_can_be_listed(store: CredentialStore, clock: ManualClock) -> None:
     end = clock.time() + 10
     await store.put(Kind.TOKEN, "b", b"2", expires_at=end)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing
 
 import pytest
 from redis.crc import key_slot
 
+from agent_hub.auth.redis_store import RedisStore
+from agent_hub.auth.store import Kind
 from agent_hub.core.agent import Agent
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.queue_backends.redis.backend import RedisBackend
 from agent_hub.redis_way.cluster import ClusterLink
 from tests.backends.mail import letter, send, take, texts
 from tests.backends.test_redis_away import Woken, sent_again
+from tests.patience import PATIENCE
 from tests.redis_server import SLOTS, RedisServer, redis_server
 
 NODES = 3
@@ -61,6 +66,18 @@ async def hub(whole: list[RedisServer]) -> AsyncIterator[RedisBackend]:
     await backend.open()
     yield backend
     await backend.close()
+
+
+@pytest.fixture
+async def store(whole: list[RedisServer]) -> AsyncIterator[RedisStore]:
+    """That of credentials, by the URL of a node that has none of them."""
+    for node in whole:
+        node.flush()
+    elsewhere = next(node for number, node in enumerate(whole) if not has(number, "credentials"))
+    store = RedisStore(elsewhere.url, time.time)
+    await store.open()
+    yield store
+    await store.close()
 
 
 class Move:
@@ -230,3 +247,129 @@ async def test_a_node_that_is_gone_takes_only_its_own_inboxes_and_no_wake_up(
         whole[gone].restart()
     await sent_again(backend, letter("d", to=leaving))
     await backend.close()
+
+
+async def test_a_cluster_is_found_again_by_any_node_that_was_named(
+    whole: list[RedisServer],
+) -> None:
+    staying = next(name for name in EVERYBODY if not has(0, name))
+    link = ClusterLink(whole[0].url)
+    await link.exchange([[("GET", next(name for name in EVERYBODY if has(0, name)))]])
+    whole[0].kill()
+    try:
+        await link.reset()
+        assert await link.exchange([[("SET", staying, "a")]]) == [[b"OK"]]
+    finally:
+        whole[0].restart()
+        await link.close()
+
+
+# --- credentials ----------------------------------------------------------------------------
+
+
+async def found(store: RedisStore, keys: list[str]) -> list[bytes | BaseException | None]:
+    """Many times at once: as many agents come, each with its own."""
+    asked = (store.get(Kind.TOKEN, key) for key in keys * 10)
+    return await asyncio.gather(*asked, return_exceptions=True)
+
+
+async def test_credentials_are_known_while_they_move(
+    store: RedisStore, whole: list[RedisServer]
+) -> None:
+    here, there = (
+        [f"{side}{number}" for number in range(10)] for side in ("stays a while", "has moved")
+    )
+    for key in here + there:
+        await store.put(Kind.TOKEN, key, b"v")
+    move = Move(whole, "credentials")
+    move.begin()
+    move.carry(*(f"agenthub:{{credentials}}:token:{key}" for key in there))
+    assert await found(store, here + there) == [b"v"] * 200
+    assert await found(store, ["nobody's"]) == [None] * 10
+    assert len(await store.get_many(Kind.TOKEN, here + there)) == 20
+    assert len(await store.entries(Kind.TOKEN)) == 20
+    with pytest.raises(BackendUnavailable, match="moves these keys") as refused:
+        await store.put(Kind.TOKEN, there[0], b"w")
+    assert refused.value.retry_after is not None
+    move.carry()
+    move.end()
+    assert await found(store, here + there) == [b"v"] * 200
+    assert await store.put(Kind.TOKEN, there[0], b"w")
+    assert await store.delete(Kind.TOKEN, there[0])
+    move.back()
+    assert await found(store, here) == [b"v"] * 100
+
+
+async def test_a_node_that_is_gone_takes_no_credentials_that_it_has_not(
+    store: RedisStore, whole: list[RedisServer]
+) -> None:
+    await store.put(Kind.TOKEN, "a", b"v")
+    for number, node in enumerate(whole):
+        if not has(number, "credentials"):
+            node.kill()
+            try:
+                assert await found(store, ["a"]) == [b"v"] * 10
+                assert await store.put(Kind.TOKEN, "a", b"v")
+            finally:
+                node.restart()
+
+
+# --- a replica that takes over --------------------------------------------------------------
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[RedisServer, RedisServer]]:
+    """A primary with all slots, and its replica."""
+    with (
+        redis_server(cluster=True) as primary,
+        redis_server(cluster=True, slots=range(0)) as replica,
+    ):
+        command(replica, "CLUSTER", "MEET", "127.0.0.1", primary.port)
+        replica.await_cluster(slots=SLOTS)
+        command(replica, "CLUSTER", "REPLICATE", command(primary, "CLUSTER", "MYID"))
+        give_up_at = time.monotonic() + PATIENCE
+        while len(nodes_named(primary)) < 2:  # it hears of it from the other
+            assert time.monotonic() < give_up_at
+            time.sleep(0.01)
+        yield primary, replica
+
+
+def nodes_named(server: RedisServer) -> list[object]:
+    slots = command(server, "CLUSTER", "SLOTS")
+    assert isinstance(slots, list)
+    return list(slots[0][2:])
+
+
+async def test_the_replica_of_a_node_that_hangs_takes_over(
+    pair: tuple[RedisServer, RedisServer],
+) -> None:
+    primary, replica = pair
+    hub, store = RedisBackend(primary.url), RedisStore(primary.url, time.time)
+    await hub.open()
+    await store.open()
+    await hub.send(letter("before"))
+    await store.put(Kind.TOKEN, "a", b"v")
+    assert command(primary, "WAIT", 1, int(PATIENCE * 1_000)) == 1
+    primary.process.send_signal(signal.SIGSTOP)
+    try:
+        refused = await asyncio.gather(
+            hub.send(letter("meanwhile")), store.get(Kind.TOKEN, "a"), return_exceptions=True
+        )
+        assert [type(one) for one in refused] == [BackendUnavailable] * 2
+        command(replica, "CLUSTER", "FAILOVER", "TAKEOVER")
+        await sent_again(hub, letter("after"))
+        assert texts(await take(hub)) == ["before", "after"]
+        assert await found_again(store, "a") == b"v"
+    finally:
+        primary.process.send_signal(signal.SIGCONT)
+        await hub.close()
+        await store.close()
+
+
+async def found_again(store: RedisStore, key: str) -> bytes | None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await store.get(Kind.TOKEN, key)
+            except BackendUnavailable:
+                await asyncio.sleep(0.01)

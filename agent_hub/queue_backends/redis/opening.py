@@ -41,7 +41,7 @@ async def open_link(url: str, place: str, scripts: Sequence[str], channel: str) 
     node = NodeLink(pool_of(url))
     try:
         async with asyncio.timeout(OPEN_SECONDS):
-            about = await _about(node)
+            about = await node.about("server", "persistence", "memory")
             check_version(about, place)
             durability = await _durability(node, about)
             await _warn_of_eviction(node, about)
@@ -54,7 +54,7 @@ async def open_link(url: str, place: str, scripts: Sequence[str], channel: str) 
             link = node
     except (RedisError, OSError) as error:
         await node.close()
-        failed = broken(place, error)
+        failed = broken(f"Redis at {place}", error)
         if tls_failure(error) is not None:
             raise failed from None
         raise unavailable(
@@ -71,18 +71,6 @@ def _name_of(about: dict[str, str]) -> str:
     """Valkey says of itself too which Redis it is like."""
     like = f"Redis {about['redis_version']}"
     return f"Valkey {about['valkey_version']}" if "valkey_version" in about else like
-
-
-async def _about(node: NodeLink) -> dict[str, str]:
-    sections = [("INFO", section) for section in ("server", "persistence", "memory")]
-    (answers,) = await node.exchange([sections])
-    about: dict[str, str] = {}
-    for text in answers:
-        if isinstance(text, ResponseError):
-            raise text
-        lines = (line.partition(":") for line in text.decode().splitlines())
-        about.update((name, value) for name, colon, value in lines if colon)
-    return about
 
 
 def check_version(about: dict[str, str], place: str) -> None:

@@ -53,7 +53,8 @@ class Store:
     ) -> None:
         probe = ("UNLINK", self.keys.hub("alive"))
         texts = {script.sha: script.text for script in self._scripts.values()}
-        self._pipeline = Pipeline(link, place, texts, on_return, reply_seconds, probe)
+        name = f"Redis at {place}"
+        self._pipeline = Pipeline(link, name, texts, on_return, reply_seconds, probe)
 
     async def close(self) -> None:
         while self._shielded:
