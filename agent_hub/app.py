@@ -35,9 +35,10 @@ from agent_hub.queue_backends.sqlite import SqliteBackend
 from agent_hub.web.attendance import Attendance
 from agent_hub.web.bodies import MAX_BODY_BYTES, Bodies
 from agent_hub.web.callers import Callers
-from agent_hub.web.gate import LOCAL_HOSTS, Access, Gate, Handler
+from agent_hub.web.gate import Access, Gate, Handler
 from agent_hub.web.keys import CALL
 from agent_hub.web.ops import Operations
+from agent_hub.web.origins import LOCAL_HOSTS, Origins
 from agent_hub.web.proxies import Proxies
 from agent_hub.web.rest import Rest
 from agent_hub.web.roster import Roster
@@ -89,15 +90,14 @@ def create_app(
         audit=audit,
     )
     callers = Callers(authentication, _proxies(settings))
-    gate = Gate(
-        hub,
-        metrics,
-        callers,
+    origins = Origins(
+        callers.scheme,
         hosts=_hosts(settings),
-        origins=settings.cors_origin,
-        own_origin=settings.public_url or None,
-        metadata_url=_metadata_url(signing_in, callers),
+        allowed=settings.cors_origin,
+        own=settings.public_url or None,
     )
+    metadata_url = _metadata_url(signing_in, callers)
+    gate = Gate(hub, metrics, callers, origins, metadata_url=metadata_url)
     bodies = Bodies(clock)
     rest = Rest(hub, gate, bodies, Attendance(clock))
     operations = Operations(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from itertools import count
 from secrets import token_hex
@@ -17,8 +17,6 @@ from agent_hub.core.errors import (
     HubError,
     Internal,
     UnsupportedMediaType,
-    WrongHost,
-    WrongOrigin,
 )
 from agent_hub.core.hub import Hub
 from agent_hub.core.metrics import Metrics
@@ -29,28 +27,14 @@ from agent_hub.web.errors import from_aiohttp, problem_reply
 from agent_hub.web.keys import CALL, Call
 from agent_hub.web.limits import Headers, add_quota
 from agent_hub.web.lobby import Lobby
+from agent_hub.web.origins import Origins
 from agent_hub.web.outgoing import Outgoing
 from agent_hub.web.reply import JSON, SERVER, Reply
 
 log = logging.getLogger(__name__)
 
-LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
-FOREIGN_SITES = frozenset({"cross-site", "same-site"})
-"""Another port of this machine is the same site, but another origin."""
-CORS_METHODS = "GET, POST, DELETE"
-CORS_HEADERS = (
-    "Content-Type, Idempotency-Key, X-Request-Id, traceparent, Authorization, "
-    "Mcp-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name, Last-Event-ID"
-)
-CORS_EXPOSED = (
-    "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, Idempotency-Replayed, WWW-Authenticate"
-)
-CORS_SECONDS = "600"
-REMEMBERED_HOSTS = 100
 SWITCHED = 101
 """A socket lives for hours: its time is no duration of a request."""
-PAGES = frozenset({"/", "/docs"})
-"""What a browser shows as a whole; no other page can look into it."""
 FORM = "application/x-www-form-urlencoded"
 TURNED_AWAY = "turned away"
 """The route, in the metrics, of what never reached the router."""
@@ -58,7 +42,6 @@ TURNED_AWAY = "turned away"
 X_REQUEST_ID = istr("X-Request-Id")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_PORT = re.compile(r":\d{1,5}$")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -81,10 +64,8 @@ class ClientGone(Exception):
 class Gate:
     """Checks Host, Origin and content type, maps errors, names and counts each request.
 
-    `hosts` are the names this hub answers to, without port; None means any. `origins` are the
-    foreign web origins that may call. `callers` knows who sent a request. `own_origin` is the
-    hub's, where that is not what a request says. `metadata_url` is where the sender of a request
-    that lacks a credential reads how to get one (RFC 9728, 5.1).
+    `callers` knows who sent a request, `origins` which pages may. `metadata_url` is where the
+    sender of a request that lacks a credential reads how to get one (RFC 9728, 5.1).
     """
 
     def __init__(
@@ -92,25 +73,19 @@ class Gate:
         hub: Hub,
         metrics: Metrics,
         callers: Callers,
+        origins: Origins,
         *,
-        hosts: Collection[str] | None = LOCAL_HOSTS,
-        origins: Collection[str] = (),
-        own_origin: str | None = None,
         metadata_url: Callable[[web.Request], str | None] = lambda request: None,
     ) -> None:
         self._hub = hub
         self._metrics = metrics
         self._callers = callers
-        self._hosts = None if hosts is None else frozenset(hosts)
-        self._origins = frozenset(origins)
-        self._own_origin = own_origin
+        self._origins = origins
         self._metadata_url = metadata_url
         self._forms: set[str] = set()
-        self._pages = set(PAGES)
         self._outgoing = Outgoing()
         self._node = token_hex(4)
         self._numbers = count(1)
-        self._welcome_hosts: set[str] = set()
         self._exact: dict[tuple[str, str], Handler] = {}
 
     @property
@@ -181,7 +156,7 @@ class Gate:
         if takes_form:
             self._forms.add(path)
         if is_page:
-            self._pages.add(path)
+            self._origins.add_page(path)
         if self.asks and access is not Access.OPEN:
             handler = self._identified(handler, via, needed=access is Access.CREDENTIAL)
         router.add_route(method, path, self._only_gated(handler))
@@ -221,8 +196,7 @@ class Gate:
         reply.add("X-Request-Id", call.request_id)
         if call.quota_of is not None:
             add_quota(reply, self._hub.quota(call.quota_of))
-        if self._origins:
-            self._add_cors(request, reply)
+        self._origins.add_cors(request, reply)
 
     def _request_id(self, request: web.Request) -> str:
         given = request.headers.get(X_REQUEST_ID)
@@ -233,9 +207,9 @@ class Gate:
     def _turn_away(self, request: web.Request, request_id: str) -> Reply | None:
         """The answer to what may not come in, or asks whether it may; None for the rest."""
         try:
-            self._check_host(request)
-            if request.method == "OPTIONS" and self._is_preflight(request):
-                return self._preflight()
+            self._origins.check(request)
+            if request.method == "OPTIONS" and self._origins.is_preflight(request):
+                return self._origins.preflight()
             self._check_content_type(request)
         except HubError as error:
             return problem_reply(error, request_id)
@@ -253,43 +227,6 @@ class Gate:
         log.error("request failed", exc_info=error, extra={"request_id": request_id})
         return problem_reply(Internal(), request_id)
 
-    # --- Host and Origin ------------------------------------------------------------------
-
-    def _check_host(self, request: web.Request) -> None:
-        """A web page cannot choose its Host: a name that is not ours was rebound to us."""
-        # What a target names itself counts before the header (RFC 9112, 3.2.2).
-        named = "" if request.raw_path.startswith("/") else request.url.authority
-        host = named or request.headers.get(hdrs.HOST, "")
-        if host not in self._welcome_hosts:
-            self._welcome(host)
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is None:
-            self._check_site(request)
-        elif not self._is_allowed(origin.lower(), request, host):
-            raise WrongOrigin("web pages of that origin may not call this hub; see --cors-origin")
-
-    def _welcome(self, host: str) -> None:
-        """Raise WrongHost for a foreign name, or none; remember a good one as it was written."""
-        if self._hosts is not None and _PORT.sub("", host).lower() not in self._hosts:
-            raise WrongHost(f"this hub answers to {', '.join(sorted(self._hosts))}")
-        if len(self._welcome_hosts) < REMEMBERED_HOSTS:
-            self._welcome_hosts.add(host)
-
-    def _is_allowed(self, origin: str, request: web.Request, host: str) -> bool:
-        own = f"{self._callers.scheme(request)}://{host}"
-        return origin in self._origins or origin in (own.lower(), self._own_origin)
-
-    def _check_site(self, request: web.Request) -> None:
-        """An image or a script of a foreign page is fetched without an Origin, but says this.
-
-        The page does not see the answer, but it would cost an agent its rate and tell, by the
-        time it takes, that mail came. A link to the hub's own pages may stand anywhere.
-        """
-        if request.headers.get("Sec-Fetch-Site") in FOREIGN_SITES and not (
-            request.path in self._pages and request.headers.get("Sec-Fetch-Dest") == "document"
-        ):
-            raise WrongOrigin("web pages of other origins may not call this hub; see --cors-origin")
-
     def _check_content_type(self, request: web.Request) -> None:
         """Only JSON comes in: a page can post a form or plain text anywhere, but not JSON.
 
@@ -300,26 +237,6 @@ class Gate:
         takes = FORM if request.path in self._forms else JSON
         if request.content_type not in (JSON, takes):
             raise UnsupportedMediaType(f"send the body with the header Content-Type: {takes}")
-
-    def _is_preflight(self, request: web.Request) -> bool:
-        return (
-            request.headers.get(hdrs.ORIGIN, "").lower() in self._origins
-            and "Access-Control-Request-Method" in request.headers
-        )
-
-    def _preflight(self) -> Reply:
-        reply = Reply(204)
-        reply.add("Access-Control-Allow-Methods", CORS_METHODS)
-        reply.add("Access-Control-Allow-Headers", CORS_HEADERS)
-        reply.add("Access-Control-Max-Age", CORS_SECONDS)
-        return reply
-
-    def _add_cors(self, request: web.Request, reply: Headers) -> None:
-        reply.add("Vary", "Origin")
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is not None and origin.lower() in self._origins:
-            reply.add("Access-Control-Allow-Origin", origin)
-            reply.add("Access-Control-Expose-Headers", CORS_EXPOSED)
 
 
 def _route(request: web.Request) -> str:
