@@ -78,7 +78,8 @@ class Origins:
     def _welcome(self, host: str) -> None:
         """Raise WrongHost for a foreign name, or none; remember a good one as it was written."""
         if self._hosts is not None and _PORT.sub("", host).lower() not in self._hosts:
-            raise WrongHost(f"this hub answers to {', '.join(sorted(self._hosts))}")
+            names = ", ".join(sorted(self._hosts))
+            raise WrongHost(f"this hub answers to {names}; behind a proxy, see --trusted-proxy")
         if len(self._welcome_hosts) < REMEMBERED_HOSTS:
             self._welcome_hosts.add(host)
 
