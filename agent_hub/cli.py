@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     bridge.add_argument(
         "--url",
+        type=terminal_flags.web_address,
         default=f"{terminal_flags.hub_url()}/mcp",
         help="the hub's MCP address (default: %(default)s)",
     )

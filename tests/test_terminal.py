@@ -382,8 +382,18 @@ async def test_agents_prints_who_is_here(shell: Shell, rest: Caller) -> None:
         (["send", "--from", "beta", "alpha", "x", "--ttl", "inf"], "--ttl"),
         (["send", "--from", "ALL", "alpha", "x"], "'ALL'"),
         (["ask", "--from", "beta", "alpha", "x", "--timeout", "301"], "301"),
+        (["ask", "--from", "beta", "alpha", "x", "--timeout", "0"], "--timeout: 1 to 300"),
+        (["receive", "alpha", "--wait", "51"], "--wait: 0 to 50"),
+        (["receive", "alpha", "--limit", "0"], "--limit: 1 to 200"),
+        (["send", "--from", "beta", "alpha", "\udcff"], "no text in UTF-8"),
+        (["send", "--from", "beta", "alpha", '{"a": "\\ud800"}', "--payload"], "no text in UTF-8"),
         (["listen"], "AGENT"),
         (["listen", "alpha", "--url", "localhost:8080"], "localhost:8080"),
+        (["work", "alpha", "--url", "ws://localhost", "--", "cat"], "--url: "),
+        (["agents", "--url", "http://"], "http://localhost:8080"),
+        (["agents", "--url", "http://localhost:99999"], "99999"),
+        (["agents", "--url", "http://[::1"], "[::1"),
+        (["stdio", "--url", "localhost:8080/mcp"], "--url: "),
         (["receive", "alpha", "--lim", "1"], "--lim"),
     ],
 )
@@ -398,6 +408,28 @@ def test_a_wrong_argument_is_exit_code_2_and_one_line(
     assert (code, shown.out) == (2, "")
     assert shown.err.startswith("agent-hub: ")
     assert named in shown.err
+    assert "server_url" not in shown.err, "a name of Python's"
+    assert len(shown.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("AGENT_HUB_URL", "localhost:8080"), ("AGENT_HUB_TOKEN", "two words")]
+)
+def test_a_variable_that_is_wrong_is_named_in_one_line(
+    variable: str,
+    value: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    quiet_log: None,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    try:
+        code: object = cli.main(["agents"])
+    except SystemExit as ended:
+        code = ended.code
+    shown = capsys.readouterr()
+    assert (code, shown.out) == (2, "")
+    assert variable in shown.err
     assert len(shown.err.splitlines()) == 1
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from agent_hub.client import AgentClient, Delivery, HubError, Pace
+from agent_hub.client.credential import Credential
 from agent_hub.console import FAILED, PROGRAM, USAGE_ERROR, say
 from agent_hub.terminal import shown
 from agent_hub.terminal.output import cancel_without_reader, write, written
@@ -33,6 +34,8 @@ def run(flags: Flags) -> int:
         return asyncio.run(_act(flags))
     except HubError as error:
         return say(shown.refusal(error), FAILED)
+    except UnicodeEncodeError:  # an argument of other bytes, or half of a pair in a payload
+        return say("what is to be sent is no text in UTF-8", USAGE_ERROR)
     except ValueError as error:
         return say(shown.one_line(str(error)), USAGE_ERROR)
     except OSError as error:
@@ -58,8 +61,17 @@ _WORKER = Pace(tries=20)
 
 
 def _client(flags: Flags, agent_id: str, pace: Pace = _SCRIPT) -> AgentClient:
+    return AgentClient(flags["url"], agent_id=agent_id, token=_token(), pace=pace)
+
+
+def _token() -> str | None:
+    """Raises ValueError for what cannot be one."""
     token = os.environ.get("AGENT_HUB_TOKEN") or None
-    return AgentClient(flags["url"], agent_id=agent_id, token=token, pace=pace)
+    try:
+        Credential(token)
+    except ValueError as error:
+        raise ValueError(f"AGENT_HUB_TOKEN: {error}") from error
+    return token
 
 
 # --- reading --------------------------------------------------------------------------------

@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 COMMANDS = ("listen", "send", "ask", "receive", "work", "agents")
 DEFAULT_URL = "http://127.0.0.1:8080"
 URL_VARIABLE = "AGENT_HUB_URL"
+# What a hub takes; it would refuse more, but by other names.
+MAX_WAIT_SECONDS = 50
+MAX_LIMIT = 200
+MAX_TIMEOUT_SECONDS = 300
 MAX_JOBS = 64
+"""As many as the client takes ahead."""
 
 _EPILOG = "To a hub that asks for a credential AGENT_HUB_TOKEN is shown."
 
@@ -21,11 +27,28 @@ def hub_url() -> str:
     return (os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
 
 
+def web_address(text: str) -> str:
+    """Whatever can be one: without a scheme it could be read in two ways."""
+    try:
+        parts = urlsplit(text)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its port, or its brackets
+        has_host = False
+    if not (has_host and text.startswith(("http://", "https://"))):
+        raise argparse.ArgumentTypeError(
+            f"this, or {URL_VARIABLE}, must be an address like http://localhost:8080, not {text!r}"
+        )
+    return text
+
+
 def add_to(commands: Any) -> None:
     """Add these commands to those of a parser."""
     where = argparse.ArgumentParser(add_help=False)
     where.add_argument(
-        "--url", default=hub_url(), help=f"the hub ({URL_VARIABLE}; default: %(default)s)"
+        "--url",
+        type=web_address,
+        default=hub_url(),
+        help=f"the hub ({URL_VARIABLE}; default: %(default)s)",
     )
     hub = argparse.ArgumentParser(add_help=False, parents=[where])
     hub.add_argument("--json", action="store_true", help="print JSON, one object on a line")
@@ -78,13 +101,16 @@ def _add_receive(commands: Any, hub: Any) -> None:
     command.add_argument("agent", metavar="AGENT", help="whose messages")
     command.add_argument(
         "--wait",
-        type=int,
+        type=_from_to(0, MAX_WAIT_SECONDS),
         default=0,
         metavar="SECONDS",
-        help="if there are none, for so long, up to 50 (default: %(default)s)",
+        help=f"if there are none, for so long, up to {MAX_WAIT_SECONDS} (default: %(default)s)",
     )
     command.add_argument(
-        "--limit", type=int, default=50, help="at most so many, up to 200 (default: %(default)s)"
+        "--limit",
+        type=_from_to(1, MAX_LIMIT),
+        default=50,
+        help=f"at most so many, up to {MAX_LIMIT} (default: %(default)s)",
     )
 
 
@@ -114,7 +140,7 @@ def _add_work(commands: Any, where: Any) -> None:
     )
     command.add_argument(
         "--jobs",
-        type=_jobs,
+        type=_from_to(1, MAX_JOBS),
         default=1,
         metavar="N",
         help=f"so many messages at once, 1 to {MAX_JOBS} (default: %(default)s)",
@@ -122,11 +148,15 @@ def _add_work(commands: Any, where: Any) -> None:
     command.set_defaults(program=[])
 
 
-def _jobs(text: str) -> int:
-    """As many at most as the client takes ahead."""
-    if not (text.isdecimal() and 1 <= int(text) <= MAX_JOBS):
-        raise argparse.ArgumentTypeError(f"1 to {MAX_JOBS}, not {text}")
-    return int(text)
+def _from_to(least: int, most: int) -> Callable[[str], int]:
+    """What reads such a number."""
+
+    def number(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{least} to {most}, not {text}")
+        return int(text)
+
+    return number
 
 
 def _add_send(commands: Any, hub: Any) -> None:
@@ -152,10 +182,10 @@ def _add_ask(commands: Any, hub: Any) -> None:
     _add_draft(command, "an agent's id")
     command.add_argument(
         "--timeout",
-        type=int,
+        type=_from_to(1, MAX_TIMEOUT_SECONDS),
         default=60,
         metavar="SECONDS",
-        help="how long to wait, 1 to 300 (default: %(default)s)",
+        help=f"how long to wait, 1 to {MAX_TIMEOUT_SECONDS} (default: %(default)s)",
     )
 
 
