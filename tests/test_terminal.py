@@ -136,6 +136,26 @@ async def test_listen_ends_when_nobody_reads_its_pipe_any_more(shell: Shell, res
     assert (await shell.run("receive", "alpha")).out == "beta: two\n"
 
 
+async def test_what_was_read_just_before_its_reader_left_is_not_shown_again(
+    shell: Shell, rest: Caller
+) -> None:
+    for text in ("one", "two", "three"):
+        reading, writing = os.pipe()
+        async with shell.running("listen", "alpha", stdout=writing) as listening:
+            os.close(writing)
+            await rest.send("beta", "alpha", text)
+            assert await asyncio.to_thread(read_and_leave, reading) == f"beta: {text}\n"
+            assert await end(listening) == Ended(0, "", "")
+        assert await waiting(rest, "alpha") == []
+
+
+def read_and_leave(pipe: int) -> str:
+    """As `head -1` does."""
+    line = os.read(pipe, 1000)
+    os.close(pipe)
+    return line.decode()
+
+
 async def test_listen_ends_with_what_nobody_was_there_to_read_still_owed(
     shell: Shell, rest: Caller
 ) -> None:

@@ -17,7 +17,7 @@ from agent_hub.client import AgentClient, Delivery, HubError, Pace
 from agent_hub.client.credential import Credential
 from agent_hub.console import FAILED, PROGRAM, USAGE_ERROR, say
 from agent_hub.terminal import shown
-from agent_hub.terminal.output import cancel_without_reader, write, written
+from agent_hub.terminal.output import Reader, write, written
 
 ENDINGS = {"replied": 0, "pending": 3, "crossed": 4}
 """The exit code for each way in which a question can end."""
@@ -81,10 +81,12 @@ async def _listen(flags: Flags) -> int:
     """Until told to stop, or until nobody reads what is written."""
     with suppress(asyncio.CancelledError, BrokenPipeError):
         async with _client(flags, flags["agent"]) as agent:
-            cancel_without_reader()
+            reader = Reader()
             async for delivery in agent.deliveries():
-                await written(_shown(delivery, flags))
+                await reader.give(_shown(delivery, flags))
                 await delivery.ack()
+                if reader.gone:
+                    break
     return 0
 
 

@@ -39,18 +39,37 @@ def _report(line: str, done: Future[None]) -> None:
         done.set_result(None)
 
 
-def cancel_without_reader() -> None:
-    """Cancel this task as soon as nobody reads the pipe that is written to, if it is one."""
-    loop, task, ends = asyncio.get_running_loop(), asyncio.current_task(), sys.stdout.fileno()
-    assert task is not None
+class Reader:
+    """Whoever reads the pipe that is written to, if it is one; as soon as nobody does it is `gone`.
 
-    def gone() -> None:
-        loop.remove_reader(ends)
-        task.cancel()
+    This task is cancelled then, but never while it writes: whether that went well is to be known.
+    """
 
-    with suppress(ImportError, NotImplementedError):  # Windows
-        import fcntl
+    def __init__(self) -> None:
+        self.gone = False
+        self._is_written_to = False
+        self._loop, self._end = asyncio.get_running_loop(), sys.stdout.fileno()
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        with suppress(ImportError, NotImplementedError):  # Windows
+            import fcntl
 
-        writes_only = fcntl.fcntl(ends, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
-        if writes_only and stat.S_ISFIFO(os.fstat(ends).st_mode):
-            loop.add_reader(ends, gone)  # an end that only writes is readable when it is broken
+            writes_only = fcntl.fcntl(self._end, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+            if writes_only and stat.S_ISFIFO(os.fstat(self._end).st_mode):
+                # An end that only writes is readable when it is broken.
+                self._loop.add_reader(self._end, self._go)
+
+    async def give(self, line: str) -> None:
+        """`written`, to its end: a pipe that breaks does not keep it waiting."""
+        self._is_written_to = True
+        try:
+            await written(line)
+        finally:
+            self._is_written_to = False
+
+    def _go(self) -> None:
+        self._loop.remove_reader(self._end)
+        self.gone = True
+        if not self._is_written_to:
+            self._task.cancel()
