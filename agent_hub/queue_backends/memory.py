@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import ClassVar, NamedTuple
 
 from msgspec.structs import replace
@@ -37,6 +36,7 @@ from agent_hub.queue_backends.changes import (
     names,
 )
 from agent_hub.queue_backends.claims import Claims, again
+from agent_hub.queue_backends.endings import Endings
 from agent_hub.queue_backends.inbox import Inbox
 from agent_hub.queue_backends.journal import Journal
 from agent_hub.queue_backends.refusals import too_many_inboxes
@@ -88,9 +88,7 @@ class MemoryBackend(QueueBackend):
         self._claims = Claims(self._limits)
         self._underway: Underway = {}
         self._questions: dict[str, Question] = {}  # without a key, and not closed yet
-        self._endings: dict[tuple[str, str], Undelivered] = {}
-        self._told: set[tuple[str, str]] = set()  # the endings that are in a notice, or had none
-        self._ends: Counter[State] = Counter()
+        self._endings = Endings()
         self._accepted: Counter[tuple[str, str]] = Counter()  # by via and kind
         self._acked: Counter[str] = Counter()  # by mode
         self._last_since = 0.0
@@ -217,7 +215,7 @@ class MemoryBackend(QueueBackend):
             agent_id,
             self._limits,
             journal=self._journal,
-            ended=self._ended,
+            ended=self._endings.add,
             forgotten=self._whereabouts.forget,
             wake=self._readers.wake,
             answered=self._askers.wake,
@@ -231,10 +229,6 @@ class MemoryBackend(QueueBackend):
         if inbox is not None:
             inbox.come_due(self._clock.time(), self._clock.monotonic())
         return inbox
-
-    def _ended(self, ended: Undelivered) -> None:
-        self._endings[ended.message_id, ended.recipient] = ended
-        self._ends[ended.state] += 1
 
     async def accepted(self, submission: Submission) -> Receipt | None:
         earlier = self._named_earlier(submission, self._clock.time())
@@ -363,34 +357,29 @@ class MemoryBackend(QueueBackend):
     # --- what ended without an ack --------------------------------------------------------
 
     async def undelivered(self, limit: int) -> list[Undelivered]:
-        return list(islice(self._endings.values(), limit))
+        return self._endings.oldest(limit)
 
     async def notice(self, ended: Undelivered) -> bool:
-        ending = (ended.message_id, ended.recipient)
-        if ending not in self._endings or ending in self._told:
+        if not self._endings.must_be_told(ended):
             return False
         now = self._clock.time()
         inbox = self._inbox_for(ended.sender, now)
         notice = inbox.notice(ended)
         if notice is not None:
             return await self._journal.write(Posting(inbox, notice, ended, now, self._posted))
-        self._told.add(ending)
-        self._journal.note(facts.Told(*ending))
+        self._endings.tell(ended)
+        self._journal.note(facts.Told(ended.message_id, ended.recipient))
         return False
 
     def _posted(self, ended: Undelivered, inbox: Inbox, message: Message) -> None:
-        self._told.add((ended.message_id, ended.recipient))
+        self._endings.tell(ended)
         self._accepted[NOTICE] += 1
         self._whereabouts.add(message.id, inbox)
 
     async def noted(self, ended: Sequence[Undelivered]) -> None:
         for one in ended:
-            self._forget_ending(one.message_id, one.recipient)
+            self._endings.forget(one.message_id, one.recipient)
             self._journal.note(facts.Noted(one.message_id, one.recipient))
-
-    def _forget_ending(self, message_id: str, recipient: str) -> None:
-        self._endings.pop((message_id, recipient), None)
-        self._told.discard((message_id, recipient))
 
     async def sweep(self) -> None:
         now, monotonic = self._clock.time(), self._clock.monotonic()
@@ -431,9 +420,9 @@ class MemoryBackend(QueueBackend):
         return Totals(
             accepted=self._accepted.total(),
             acked=self._acked.total(),
-            expired=self._ends[State.EXPIRED],
-            dead=self._ends[State.DEAD],
-            dropped=self._ends[State.DROPPED],
+            expired=self._endings.counts[State.EXPIRED],
+            dead=self._endings.counts[State.DEAD],
+            dropped=self._endings.counts[State.DROPPED],
             ready=ready,
             leased=leased,
             kept=kept,

@@ -51,7 +51,7 @@ class RememberingBackend(MemoryBackend):
             self._accepted[facts.UNKNOWN, facts.UNKNOWN] += rest
         if rest := sums.acked - self._acked.total():
             self._acked[facts.UNKNOWN] += rest
-        self._ends = Counter(
+        self._endings.counts = Counter(
             {
                 State.EXPIRED: sums.expired,
                 State.DEAD: sums.dead,
@@ -61,7 +61,7 @@ class RememberingBackend(MemoryBackend):
 
     def _sums(self, coming: Sequence[facts.Fact]) -> Sums:
         """As they are once what is coming has come."""
-        accepted, ends = self._accepted.copy(), self._ends
+        accepted, ends = self._accepted.copy(), self._endings.counts
         for fact in coming:
             if type(fact) is facts.Accepted:
                 accepted[fact.via, fact.kind] += 1
@@ -143,10 +143,10 @@ class RememberingBackend(MemoryBackend):
     # --- what belongs to no inbox -----------------------------------------------------------
 
     def _recall_told(self, told: facts.Told) -> None:
-        self._told.add((told.message_id, told.recipient))
+        self._endings.told.add((told.message_id, told.recipient))
 
     def _recall_noted(self, noted: facts.Noted) -> None:
-        self._forget_ending(noted.message_id, noted.recipient)
+        self._endings.forget(noted.message_id, noted.recipient)
 
     def _recall_closed(self, closed: facts.QuestionClosed) -> None:
         self._questions.pop(closed.question_id, None)
@@ -196,8 +196,7 @@ class RememberingBackend(MemoryBackend):
         self._agents = Agents()
         for agent in rest.agents:
             self._agents.put(agent)
-        self._endings = {(ended.message_id, ended.recipient): ended for ended in rest.endings}
-        self._told = set(rest.told)
+        self._endings.restore(rest.endings, rest.told)
         self._questions = {
             question_id: Question(asker, asked, fingerprint)
             for question_id, asker, asked, fingerprint in rest.questions
@@ -246,8 +245,8 @@ class RememberingBackend(MemoryBackend):
         seconds = self._limits.abandoned_wait_seconds
         return facts.WholeRest(
             agents=list(self._agents.values()),
-            endings=list(self._endings.values()),
-            told=list(self._told),
+            endings=list(self._endings.all()),
+            told=list(self._endings.told),
             questions=[(one, *question) for one, question in self._questions.items()],
             abandoned=[
                 facts.Abandoned(*question, claim.message_id, claim.forget_at - seconds)

@@ -18,7 +18,7 @@ BOUNDED = {
     "Histogram.rows": "the same",
     "MemoryBackend._accepted": "sums since the start, by how a message can come",
     "MemoryBackend._acked": "and by how it can be acked",
-    "MemoryBackend._ends": "and by how else it can end",
+    "Endings.counts": "and by how else it can end",
     "PrometheusMetrics._lags": "the last few",
 }
 
