@@ -17,11 +17,12 @@ from agent_hub import __version__
 from agent_hub.app import GATE, ON_RELOAD, create_app
 from agent_hub.config import Settings, SettingsError
 from agent_hub.core.errors import BackendUnavailable
+from agent_hub.port import cannot_listen
 from agent_hub.prometheus import Share
 from agent_hub.signals import Signals
 from agent_hub.tls import NoCertificate, Tls
 from agent_hub.web.connection import Runner
-from agent_hub.workers import Worker, cannot_listen
+from agent_hub.workers import Worker
 
 log = logging.getLogger(__name__)
 

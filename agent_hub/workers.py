@@ -8,12 +8,10 @@ spawned, not forked: a fork would copy locks and threads in the middle of whatev
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,18 +24,14 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
+from agent_hub.port import cannot_listen, reserved
+
 log = logging.getLogger(__name__)
 
 FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 30.0
 HEALTHY_SECONDS = 60.0
 """A worker that lived so long has not failed in a row."""
-
-ADVICE = {
-    errno.EADDRINUSE: "end the program that has it, or choose another with --port",
-    errno.EACCES: "ports below 1024 are for the administrator: choose another with --port",
-    errno.EADDRNOTAVAIL: "--host must be an address of this machine",
-}
 
 DRAIN_SECONDS = 12.0
 """Longer than a hub takes to drain; who still runs then is killed."""
@@ -106,7 +100,7 @@ class Supervisor:
                 return 1
             self._folder = Path(held.enter_context(shared))
             try:
-                self._flags["port"] = held.enter_context(_reserved(self._host, self._port))
+                self._flags["port"] = held.enter_context(reserved(self._host, self._port))
             except OSError as error:
                 log.critical("%s", cannot_listen(self._host, self._port, error))
                 return 1
@@ -291,41 +285,3 @@ def _signals() -> Iterator[int]:
             signal.signal(number, handler)
         os.close(arriving)
         os.close(waking)
-
-
-def cannot_listen(host: str, port: int, error: OSError) -> str:
-    """Why an address cannot be had, and what to do about it."""
-    advice = ADVICE.get(error.errno or 0, "see --host")
-    return f"cannot listen on {host}:{port}: {error.strerror}; {advice}"
-
-
-@contextmanager
-def _reserved(host: str, port: int) -> Iterator[int]:
-    """The port, chosen now if it is 0, and kept while no worker has it. Raises OSError.
-
-    A bound socket that does not listen gets no connections.
-    """
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    with ExitStack() as held:
-        for family, _, _, _, address in addresses:
-            if port:
-                _must_be_free(family, (address[0], port, *address[2:]))
-            place = held.enter_context(_socket(family))
-            place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            place.bind((address[0], port, *address[2:]))
-            port = place.getsockname()[1]
-        yield port
-
-
-def _must_be_free(family: int, address: tuple[Any, ...]) -> None:
-    """Another hub with workers would let us share its port, and take half of its calls."""
-    with _socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
-
-
-def _socket(family: int) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM)
-    if family == socket.AF_INET6:
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    return made
