@@ -22,7 +22,7 @@ from agent_hub.client import (
     Pace,
 )
 from tests.patience import PATIENCE
-from tests.scripted_hub import HEARTBEAT, ScriptedHub, cuts, refuses, says
+from tests.scripted_hub import HEARTBEAT, Answer, ScriptedHub, cuts, refuses, says
 
 
 class Clock:
@@ -233,6 +233,30 @@ async def test_a_proxy_that_answers_for_an_absent_hub_is_asked_again(
     sending = asyncio.create_task(beta.send_message("alpha", "Hello"))
     await clock.skip(0.25)
     assert (await soon(sending)).message_id == "m_1"
+
+
+def leads_to(url: str, status: int) -> Answer:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, headers={"Location": f"{url}{request.path[1:]}"})
+
+    return answer
+
+
+async def test_a_hub_that_has_moved_is_named_and_a_send_is_no_look_there(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    there = hub.url.replace("127.0.0.1", "localhost")
+    hub.script = [leads_to(there, 301), says(200, {"messages": []})]
+    with pytest.raises(HubError, match=f"no hub is at {hub.url[:-1]}, which leads to {there}"):
+        await soon(beta.send_message("alpha", "Hello"))
+
+
+async def test_a_hub_that_answers_in_another_place_is_heard(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    there = hub.url.replace("127.0.0.1", "localhost")
+    hub.script = [leads_to(there, 308), says(202, ACCEPTED)]
+    assert (await soon(beta.send_message("alpha", "Hello"))).message_id == "m_1"
 
 
 async def test_an_answer_that_no_hub_would_give_is_an_error(

@@ -31,7 +31,10 @@ class Delivery:
     gap: bool = False
 
     async def ack(self) -> None:
-        """Done with it: the hub no longer owes this message."""
+        """Done with it: the hub no longer owes this message.
+
+        Not so once its stream is closed: the hub has it back then, and hands it out again.
+        """
         await self.source.ack(self.message.id)
 
     async def release(self) -> None:

@@ -77,6 +77,7 @@ class Rest:
                 params=_given(query or {}),
                 headers={**shown, **(headers or {})},
                 timeout=_timeout(ANSWER_SECONDS + wait),
+                raise_for_status=partial(self._check, method),
             ) as response:
                 return Response(response.headers, await response.read())
 
@@ -101,13 +102,21 @@ class Rest:
         if self._session is not None:
             await self._session.close()
 
+    async def _check(self, method: str, response: aiohttp.ClientResponse) -> None:
+        # As the session's own check it sees a refused WebSocket upgrade too, with its body.
+        if response.method != method:  # led elsewhere by 301 or 302, a POST becomes a GET
+            detail = f"no hub is at {self._base}, which leads to {response.url}"
+            raise HubError("unexpected_answer", detail=detail)
+        if response.status >= 400:
+            raise refusal(response.status, response.headers, await response.read())
+
     @contextmanager
     def _open(self) -> Iterator[aiohttp.ClientSession]:
         self.check_open()
         # Not in the constructor: a session belongs to the event loop that it is made in.
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=_timeout(ANSWER_SECONDS), raise_for_status=_raise_refusal
+                timeout=_timeout(ANSWER_SECONDS), raise_for_status=partial(self._check, "GET")
             )
         try:
             with _failures_as_hub_errors():
@@ -115,12 +124,6 @@ class Rest:
         except HubUnreachable:
             self.check_open()  # it was no fault of the hub's
             raise
-
-
-async def _raise_refusal(response: aiohttp.ClientResponse) -> None:
-    # As the session's own check it sees a refused WebSocket upgrade too, with its body.
-    if response.status >= 400:
-        raise refusal(response.status, response.headers, await response.read())
 
 
 @contextmanager
