@@ -196,7 +196,11 @@ class Pipeline:
                 asked.fail(error)
             return
         for asked, answer in zip(batch, answers, strict=True):
-            asked.answer(answer)
+            try:
+                asked.answer(answer)
+            except Exception as error:
+                log.exception("an answer could not be read")
+                asked.fail(error)  # and nobody else
 
     async def _exchange(self, groups: Sequence[Group]) -> list[list[Any]]:
         """Try until it works, or there are no tries or no time left.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -128,3 +129,21 @@ async def test_an_inbox_that_cannot_be_read_and_was_to_go_ends_no_round_of_the_s
     clock.pass_by(ROUND)
     await node.sweep()
     assert await node._store.ask((("EXISTS", keys.hub("folding")),)) == [0]
+
+
+async def test_what_cannot_be_followed_up_in_one_inbox_leaves_nobody_else_waiting(
+    clock: ManualClock,
+) -> None:
+    """The name of a sender that is no text any more, in the one answer of several that says it."""
+    node = TemporaryRedis(clock, Limits(kept_messages=0, settled_messages=0))
+    await node.open()
+    [receipt] = await send(node, "a", to="wrong")
+    mail, record = node._store.keys("wrong", "mail"), f":{receipt.message_id}"
+    (whole,) = await node._store.ask((("HGET", mail, record),))
+    await node._store.ask((("HSET", mail, record, whole.replace(b"beta", b"\xffeta")),))
+    wrong, right = await asyncio.gather(
+        node.ack("wrong", [receipt.message_id]), send(node, "a", to="right"), return_exceptions=True
+    )
+    assert isinstance(wrong, ValueError)
+    assert not isinstance(right, BaseException)
+    await node.close()
