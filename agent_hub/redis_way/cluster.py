@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ from redis.exceptions import (
 )
 
 from agent_hub.redis_way.link import Group, Link, NodeLink, Words, pool_of
+
+log = logging.getLogger(__name__)
 
 Place: TypeAlias = tuple[str, int]
 """A node's host and port."""
@@ -42,6 +45,7 @@ class ClusterLink(Link):
         self._nodes: dict[Place, NodeLink] = {}
         self._owners: dict[int, Place] = {}
         self._named: set[Place] = set()
+        self._silent: set[Place] = set()
 
     async def exchange(self, groups: Sequence[Group]) -> list[list[Any]]:
         """The commands of a group one after the other, groups side by side."""
@@ -119,10 +123,19 @@ class ClusterLink(Link):
 
     async def _ask_node(self, place: Place, groups: Sequence[Group]) -> list[Any]:
         try:
-            return [answers[-1] for answers in await self._node(place).exchange(groups)]
+            told = [answers[-1] for answers in await self._node(place).exchange(groups)]
         except (RedisError, OSError):
             del self._nodes[place]
+            self._say_silent(place)
             return [ClusterDownError("no answer", status_code="CLUSTERDOWN")] * len(groups)
+        self._silent.discard(place)
+        return told
+
+    def _say_silent(self, place: Place) -> None:
+        """Once: it may be gone, or the address that the cluster has for it be no good from here."""
+        if place not in self._silent:
+            self._silent.add(place)
+            log.warning("the Redis cluster names a node at %s:%s, which does not answer", *place)
 
     def _node(self, place: Place) -> NodeLink:
         if place not in self._nodes:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool, ConnectionPool
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
@@ -51,17 +51,18 @@ def pool_of(url: str) -> ConnectionPool:
     """What the URL says of a connection, and the settings of ours.
 
     Nothing is tried twice by the library, and it measures no time: the pipeline does both, and
-    a listener waits for ever. Answers are short in protocol 2 and need no greeting.
+    a listener waits for ever. Answers are short in protocol 2 and need no greeting: how they look
+    is not the URL's to say.
     """
-    return BlockingConnectionPool.from_url(
-        url,
-        socket_timeout=None,
-        socket_connect_timeout=CONNECT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        driver_info=None,
+    ours: dict[str, Any] = {
+        "socket_timeout": None,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+        "driver_info": None,
         **({} if url.startswith("unix:") else {"socket_keepalive": True}),
-    )
+    }
+    fixed = {"protocol": 2, "decode_responses": False}
+    return BlockingConnectionPool(**{**ours, **parse_url(url), **fixed})
 
 
 def _connection(pool: ConnectionPool) -> AbstractConnection:

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing
+from typing import Any
 
 import pytest
 from redis.crc import key_slot
@@ -30,6 +31,20 @@ def command(server: RedisServer, *words: object) -> object:
     with closing(server.client()) as client:
         answer: object = client.execute_command(*words)  # type: ignore[no-untyped-call]
         return answer
+
+
+def await_named(server: RedisServer, host: str, port: int) -> None:
+    """Until a node tells of one there: it hears of the others, and of itself, by and by."""
+    give_up_at = time.monotonic() + PATIENCE
+    while [host, port] not in [node[:2] for row in slots_of(server) for node in row[2:]]:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+
+
+def slots_of(server: RedisServer) -> list[list[Any]]:
+    slots = command(server, "CLUSTER", "SLOTS")
+    assert isinstance(slots, list)
+    return slots
 
 
 def has(number: int, agent_id: str) -> bool:
@@ -327,17 +342,8 @@ def pair() -> Iterator[tuple[RedisServer, RedisServer]]:
         command(replica, "CLUSTER", "MEET", "127.0.0.1", primary.port)
         replica.await_cluster(slots=SLOTS)
         command(replica, "CLUSTER", "REPLICATE", command(primary, "CLUSTER", "MYID"))
-        give_up_at = time.monotonic() + PATIENCE
-        while len(nodes_named(primary)) < 2:  # it hears of it from the other
-            assert time.monotonic() < give_up_at
-            time.sleep(0.01)
+        await_named(primary, "127.0.0.1", replica.port)
         yield primary, replica
-
-
-def nodes_named(server: RedisServer) -> list[object]:
-    slots = command(server, "CLUSTER", "SLOTS")
-    assert isinstance(slots, list)
-    return list(slots[0][2:])
 
 
 async def test_the_replica_of_a_node_that_hangs_takes_over(

@@ -7,11 +7,17 @@ from contextlib import closing
 
 import pytest
 
+from agent_hub.auth.redis_store import RedisStore
+from agent_hub.auth.store import Kind
+from agent_hub.core.agent import Agent
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.queue_backends.redis.backend import RedisBackend
 from agent_hub.queue_backends.redis.opening import check_version
 from agent_hub.redis_way import is_cluster
 from tests.backends.mail import send, take, texts
+from tests.backends.redis_stores import server as running
+from tests.backends.test_redis_away import Woken
+from tests.backends.test_redis_cluster import await_named
 from tests.redis_server import RedisServer, redis_server
 
 SECRET = "s3cr:t/@"
@@ -138,3 +144,40 @@ def test_a_redis_that_is_too_old_is_refused(version: str) -> None:
 @pytest.mark.parametrize("version", ["6.2.0", "7.0.1", "10.1"])
 def test_a_newer_redis_is_taken(version: str) -> None:
     check_version({"redis_version": version}, "there:6379")
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+async def test_how_redis_answers_is_not_for_the_url_to_say(cluster: bool) -> None:
+    url = f"{running(cluster=cluster).url}?protocol=3&decode_responses=yes"
+    backend = RedisBackend(url, prefix="in-protocol-3")
+    await backend.open()
+    woken = Woken()
+    backend.watch("alpha", woken)
+    await woken.wait()  # it may have missed a hint until it began to listen
+    await send(backend, "a")
+    await woken.wait()
+    assert texts(await take(backend)) == ["a"]
+    await backend.put_agent(Agent(agent_id="alpha"))
+    assert [agent.agent_id for agent in await backend.agents()] == ["alpha"]
+    await backend.remove_agent("alpha")
+    assert (await backend.totals()).leased == 1
+    await backend.close()
+    store = RedisStore(url, lambda: 0.0, prefix="in-protocol-3")
+    await store.open()
+    await store.put(Kind.TOKEN, "k", b"v")
+    assert [entry.value for entry in await store.entries(Kind.TOKEN)] == [b"v"]
+    await store.close()
+
+
+async def test_a_cluster_whose_nodes_name_an_address_that_does_not_answer_says_which(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with redis_server(cluster=True) as server:
+        tell(server, "CONFIG", "SET", "cluster-announce-ip", "127.0.0.2")
+        await_named(server, "127.0.0.2", server.port)
+        backend = RedisBackend(server.url)
+        with pytest.raises(BackendUnavailable, match="the Redis cluster is down"):
+            await backend.open()
+        await backend.close()
+    said = f"names a node at 127.0.0.2:{server.port}, which does not answer"
+    assert caplog.text.count(said) == 1
