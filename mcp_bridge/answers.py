@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from agent_hub.core.agent import Agent, Status
-from agent_hub.core.clock import Clock
 from agent_hub.core.errors import HubError
 from agent_hub.core.hub import Hub
 from agent_hub.core.mail import Page, Wait
@@ -30,9 +29,8 @@ EXAMPLE_ID = "cursor_client_1"
 class Answers:
     """Makes them. Each but the identity ends with what waits to be read by the one who called."""
 
-    def __init__(self, hub: Hub, clock: Clock) -> None:
+    def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._clock = clock
 
     async def checked_in(
         self, context: Context, agent_id: str, peers: Sequence[tuple[Agent, Status]]
@@ -43,7 +41,7 @@ class Answers:
         return await self._with_unread(context, agent_id, text, answer)
 
     async def accepted(self, context: Context, draft: Draft, sent: Sent | Broadcast) -> Answer:
-        text = rendering.sent(sent, draft.to, self._clock.time())
+        text = rendering.sent(sent, draft.to, self._hub.time())
         answer = messages.answer_of(sent, draft.to, self._hub.durability)
         return await self._with_unread(context, draft.sender, text, msgspec.to_builtins(answer))
 
@@ -57,7 +55,7 @@ class Answers:
             "reply": None if reply is None else rendering.structured(reply),
             "cursor": _text_of(cursor),
         }
-        text = rendering.waited(draft, sent, wait, self._clock.time())
+        text = rendering.waited(draft, sent, wait, self._hub.time())
         return await self._with_unread(context, draft.sender, text, answer)
 
     async def mail(
@@ -72,7 +70,7 @@ class Answers:
         cursor = _newest(shown) or position
         text = "No messages."
         if shown:
-            text = rendering.messages(shown, agent_id, self._clock.time())
+            text = rendering.messages(shown, agent_id, self._hub.time())
             text += f"\n\nCursor: {cursor}"
         answer: dict[str, Any] = {
             "messages": [rendering.structured(delivery) for delivery in shown],

@@ -18,7 +18,6 @@ from mcp_types import (
 )
 
 from agent_hub.core.bounds import MAX_LOOKED_AT
-from agent_hub.core.clock import Clock
 from agent_hub.core.errors import HubError, Invalid, NotFound
 from agent_hub.core.hub import Hub
 from agent_hub.core.message import Cursor, Delivery
@@ -40,9 +39,8 @@ _encode = msgspec.json.Encoder().encode
 class Resources:
     """Answers `resources/list`, `resources/templates/list` and `resources/read`."""
 
-    def __init__(self, hub: Hub, clock: Clock) -> None:
+    def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._clock = clock
 
     async def list(
         self, context: Context, params: PaginatedRequestParams | None
@@ -101,7 +99,7 @@ class Resources:
         page = await self._hub.look(caller(context), agent_id, limit=SHOWN)
         if not page.deliveries:
             return "No messages."
-        shown = rendering.messages(page.deliveries, agent_id, self._clock.time())
+        shown = rendering.messages(page.deliveries, agent_id, self._hub.time())
         more = page.total - len(page.deliveries)
         return f"{shown}\n\nand {more} more" if more else shown
 

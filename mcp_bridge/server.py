@@ -25,7 +25,7 @@ FOREVER = CacheHint(ttl_ms=3_600_000, scope="public")
 
 def make_server(hub: Hub, clock: Clock, updates: Updates, version: str) -> Server[Any]:
     """What both eras of the protocol are answered from."""
-    tools, resources = Tools(hub, clock), Resources(hub, clock)
+    tools, resources = Tools(hub, clock), Resources(hub)
     server: Server[Any] = Server(
         NAME,
         version=version,

@@ -70,7 +70,7 @@ class Tools:
     def __init__(self, hub: Hub, clock: Clock) -> None:
         self._hub = hub
         self._clock = clock
-        self._answers = Answers(hub, clock)
+        self._answers = Answers(hub)
         self._listed = tools()
         self._tools: dict[str, Callable[[Context, Any], Awaitable[Answer]]] = {
             "checkin_client": self.checkin_client,

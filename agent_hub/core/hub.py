@@ -65,6 +65,7 @@ class Hub:
         self.on_presence: Callable[[list[PresenceEvent]], None] = lambda events: None
 
         by_store = backend.clock_of(clock)
+        self._by_store = by_store
         tally = Tally(by_store, metrics, audit)
         self._admission = Admission(clock, metrics, buckets, backend.poll_seconds)
         self._presence = Presence(by_store, self._announce)
@@ -183,6 +184,10 @@ class Hub:
     @property
     def open_waits(self) -> int:
         return len(self._asking)
+
+    def time(self) -> float:
+        """Now (wall time) by the clock of the store, as are the times in what the calls answer."""
+        return self._by_store.time()
 
     async def totals(self) -> Totals:
         """Count every message there was."""

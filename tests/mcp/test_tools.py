@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
+from agent_hub.core.clock import Clock
+from agent_hub.queue_backends.memory import MemoryBackend
 from tests.clock import ManualClock
 from tests.core.calls import away
 from tests.mcp.door import Ide, ide
@@ -215,3 +217,25 @@ async def test_tool_calls_draw_on_the_same_limit_as_every_door(
         told = await alpha.refused("get_messages", client_id="alpha")
         assert (told["code"], told["retryable"], told["retry_after"]) == ("rate_limited", True, 1.0)
         assert (await rest.look("beta"))["total"] == 2
+
+
+class Elsewhere(MemoryBackend):
+    """A store that has the time from another machine, as Redis has."""
+
+    def clock_of(self, clock: Clock) -> Clock:
+        return self._clock
+
+
+async def test_a_span_is_told_by_the_clock_of_the_store(clock: ManualClock) -> None:
+    other = ManualClock()
+    other.step_wall(-7_200)
+    backend = Elsewhere(other)
+    async with running_hub(clock=clock, backend=backend) as hub, ide(hub) as alpha:
+        sent = await alpha.text(
+            "send_message", sender_id="alpha", recipient_id="alpha", message="hello"
+        )
+        assert "kept for 5 min" in sent
+        looked = await alpha.client.read_resource("inbox://alpha")
+        assert "just now" in str(looked.contents)
+        other.pass_by(120)
+        assert "2 min ago" in await alpha.text("get_messages", client_id="alpha")
