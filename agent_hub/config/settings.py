@@ -1,6 +1,5 @@
 """All that can be set, and what must be so between one setting and another."""
 
-import ipaddress
 import socket
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -43,6 +42,7 @@ from agent_hub.config.variables import (
     flag_name,
     variables,
 )
+from agent_hub.core.network import is_this_machine
 
 DAY = 86_400.0
 MAX_WORKERS = 64
@@ -191,12 +191,7 @@ class Settings(BaseSettings):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the hub."""
-        if self.host.lower() == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_this_machine(self.host)
 
     @property
     def sqlite_path(self) -> Path | None:

@@ -1,4 +1,4 @@
-"""Whose an address is, where addresses are counted; and which ways are safe."""
+"""Whose an address is, where addresses are counted; which are this machine, which ways are safe."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ def network_of(peer: str) -> str:
         mapped = address.ipv4_mapped
         return str(mapped or IPv6Network((address, IPV6_HOST_BITS), strict=False))
     return str(address)
+
+
+def is_this_machine(host: str | None) -> bool:
+    """Whether who goes to this host stays on its own machine."""
+    if host is None:
+        return False
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def is_safe(url: str) -> bool:

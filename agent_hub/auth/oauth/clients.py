@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ from mcp.shared.auth import (
 from pydantic import AnyUrl, ValidationError
 
 from agent_hub.auth.store import CredentialStore, Kind
+from agent_hub.core.network import is_this_machine
 from agent_hub.core.principal import ORDINARY
 
 MAX_CLIENTS = 1_000
@@ -147,18 +147,6 @@ def _may_be_redirect(uri: str) -> bool:
     if parts.scheme == "http":
         return is_this_machine(parts.hostname)
     return parts.scheme not in NOT_FOR_APPS and bool(parts.netloc or parts.path)
-
-
-def is_this_machine(host: str | None) -> bool:
-    """Whether a browser that goes to this host stays on its own machine."""
-    if host is None:
-        return False
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_same(asked: AnyUrl, known: AnyUrl) -> bool:

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from agent_hub.auth.oauth.clients import is_this_machine
 from agent_hub.auth.oauth.requests import Request
+from agent_hub.core.network import is_this_machine
 from agent_hub.core.principal import Scope
 
 
