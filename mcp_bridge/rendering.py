@@ -128,9 +128,11 @@ def sent(answer: Sent | Broadcast, to: str, now: float) -> str:
         return _broadcast(answer)
     receipt = answer.receipt
     again = " before" if receipt.replayed else ""
-    kept = span(receipt.expires_at - now)
-    accepted = f"Accepted{again} as `{receipt.message_id}`, kept for {kept} until it is read. "
-    return accepted + _reachable(answer, to, now)
+    left = receipt.expires_at - now
+    accepted = f"Accepted{again} as `{receipt.message_id}`"
+    if left <= 0:  # whether it was read by then, only its standing says
+        return f"{accepted}; its time was over {ago(-left)}. A new one needs another key."
+    return f"{accepted}, kept for {span(left)} until it is read. {_reachable(answer, to, now)}"
 
 
 def _reachable(answer: Sent, to: str, now: float) -> str:

@@ -239,3 +239,16 @@ async def test_a_span_is_told_by_the_clock_of_the_store(clock: ManualClock) -> N
         assert "just now" in str(looked.contents)
         other.pass_by(120)
         assert "2 min ago" in await alpha.text("get_messages", client_id="alpha")
+
+
+async def test_what_was_accepted_before_and_is_over_is_not_said_to_be_kept(
+    alpha: Ide, clock: ManualClock
+) -> None:
+    again = {"sender_id": "alpha", "recipient_id": "beta", "message": "x", "idempotency_key": "k"}
+    await alpha.text("send_message", **again, ttl=10)
+    clock.pass_by(60)
+    said = await alpha.text("send_message", **again, ttl=10)
+    assert "Accepted before as" in said
+    assert "its time was over 50 s ago" in said
+    assert "kept for" not in said
+    assert "waits" not in said
