@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 from msgspec.structs import replace
 
-from agent_hub.core.errors import BackendUnavailable, TooManyWaits
+from agent_hub.core.errors import BackendUnavailable, HubError, TooManyWaits
 from agent_hub.core.mail import Receipt, Submission, Wait, WaitState
 from agent_hub.core.message import Delivery
 from agent_hub.core.metrics import Metrics
@@ -123,6 +124,19 @@ class Asking:
         return self._holders.total()
 
     async def ask(self, caller: Principal, submission: Submission, timeout: float) -> Question:
+        """Send a question. Cancelled, it ends as soon as the store has accepted or refused it.
+
+        Only then is known whether there is a question whose asker has gone.
+        """
+        asking = asyncio.ensure_future(self._ask(caller, submission, timeout))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            with suppress(HubError):
+                await (await asking).close()
+            raise
+
+    async def _ask(self, caller: Principal, submission: Submission, timeout: float) -> Question:
         """Reserve the reply first, then send the question: a reply can never arrive unseen."""
         sender, question_id = submission.draft.sender, submission.message_id
         seconds = timeout + HOLDER_GRACE_SECONDS

@@ -15,7 +15,7 @@ from agent_hub.core.errors import (
     WaitForSelf,
 )
 from agent_hub.core.hub import Hub
-from agent_hub.core.mail import State, Wait, WaitState
+from agent_hub.core.mail import Receipt, State, Submission, Wait, WaitState
 from agent_hub.core.queue_backend import QueueBackend
 from tests.clock import ManualClock, settle
 from tests.core.calls import (
@@ -481,6 +481,52 @@ async def test_without_a_key_a_call_that_was_cut_off_twice_is_found_again(hub: H
     last = await asking(hub)
     await reply(hub, question_id)
     assert words(last.result()) == "yes"
+
+
+async def test_without_a_key_a_call_that_was_cut_off_before_its_answer_is_found_again(
+    hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = asyncio.Event()
+    accept = backend.send
+
+    async def tell_late(question: Submission) -> Receipt:
+        receipt = await accept(question)
+        await told.wait()
+        return receipt
+
+    with monkeypatch.context() as slow:
+        slow.setattr(backend, "send", tell_late)
+        call = await asking(hub)
+        call.cancel()
+        await settle()
+        told.set()
+        await asyncio.wait([call])
+    assert call.cancelled()
+    assert hub.open_waits == 0
+    question_id = await asked_of(hub)
+    again = await asking(hub)
+    assert (await receive(hub)).deliveries == []
+    await reply(hub, question_id)
+    assert words(again.result()) == "yes"
+
+
+async def test_a_call_that_was_cut_off_before_its_refusal_is_cut_off(
+    hub: Hub, backend: QueueBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = asyncio.Event()
+
+    async def refuse_late(_: Submission) -> Receipt:
+        await told.wait()
+        raise BackendUnavailable("away")
+
+    monkeypatch.setattr(backend, "send", refuse_late)
+    call = await asking(hub)
+    call.cancel()
+    await settle()
+    told.set()
+    await asyncio.wait([call])
+    assert call.cancelled()
+    assert hub.open_waits == 0
 
 
 @pytest.mark.parametrize("change", [{"text": "ready now?"}, {"to": "gamma"}, {"sender": "delta"}])
