@@ -159,7 +159,7 @@ class ClusterLink(Link):
         In any order: one that hangs must not be the first for ever.
         """
         named = self._named - {self._first}
-        for place in random.sample(list(named), len(named)):
+        for place in random.sample(list(named), len(named)):  # nosec B311
             try:
                 await self._take_over(place)
             except (RedisError, OSError):
