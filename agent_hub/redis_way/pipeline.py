@@ -15,7 +15,6 @@ from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
-from agent_hub.core.errors import BackendUnavailable
 from agent_hub.redis_way.errors import (
     broken,
     is_passing,
@@ -132,7 +131,7 @@ class Pipeline:
         self._waiting: deque[Asked] = deque()
         self._carrier: asyncio.Task[None] | None = None
         self._prober: asyncio.Task[None] | None = None
-        self._away: BackendUnavailable | None = None
+        self._away: str | None = None  # why
         self._closing = False
 
     @property
@@ -149,7 +148,7 @@ class Pipeline:
         """
         asked = Asked(group, on_answer)
         if self._away is not None or self._closing:
-            asked.fail(self._away or unavailable("the hub is closing its store"))
+            asked.fail(unavailable(self._away or "the hub is closing its store"))
             return asked.answered
         self._waiting.append(asked)
         if self._carrier is None:
@@ -188,7 +187,7 @@ class Pipeline:
         try:
             answers = await self._exchange([asked.group for asked in batch])
         except (RedisError, OSError) as error:
-            self._leave(batch, broken(self._name, error))
+            self._leave(batch, broken(self._name, error).detail)
             return
         except Exception as error:
             log.exception("a batch of commands failed")
@@ -244,14 +243,14 @@ class Pipeline:
 
     # --- away -----------------------------------------------------------------------------
 
-    def _leave(self, batch: Sequence[Asked], away: BackendUnavailable) -> None:
+    def _leave(self, batch: Sequence[Asked], away: str) -> None:
         """Refuse all that waits; nothing of it is kept to be done when Redis is back."""
         if self._away is None:
-            log.warning("the store is away: %s", away.detail)
+            log.warning("the store is away: %s", away)
             self._away = away
             self._prober = asyncio.get_running_loop().create_task(self._probe())
         for asked in (*batch, *self._waiting):
-            asked.fail(away)
+            asked.fail(unavailable(away))  # each its own: it gathers where it was raised
         self._waiting.clear()
 
     async def _probe(self) -> None:

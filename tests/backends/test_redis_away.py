@@ -112,6 +112,19 @@ async def test_all_that_waits_is_refused_together(
     server.restart()
 
 
+async def test_who_is_refused_while_redis_is_away_leaves_nothing_to_the_next(
+    server: RedisServer, backend: RedisBackend
+) -> None:
+    server.kill()
+    depths = []
+    for _ in range(4):
+        with pytest.raises(BackendUnavailable) as refused:
+            await backend.send(letter("x"))
+        depths.append(len(refused.traceback))
+    assert depths == depths[:1] * 4
+    server.restart()
+
+
 async def test_a_listener_that_is_cut_off_listens_again_and_wakes(
     server: RedisServer, backend: RedisBackend
 ) -> None:
