@@ -188,7 +188,7 @@ class Exchange:
         else:
             await self.response.write_eof(body)
         await self.request.writer.drain()
-        if not more:
+        if not more and not transport.is_closing():  # uvloop lets nobody touch a closed one
             transport.set_write_buffer_limits()
 
     async def _begin(self, body: bytes, *, more: bool) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvloop
 from aiohttp import ClientSession, web
 
 from mcp_bridge.asgi import TICK_SECONDS, WRITE_SECONDS, Adapter, Application, ResponseEnd
@@ -25,11 +26,14 @@ class Page:
 
     def __init__(self, app: Application, clock: ManualClock) -> None:
         self.ends: list[bool] = []
+        self.transports: list[asyncio.Transport] = []
         self.session: ClientSession
         self._app = app
         self._adapter = Adapter(clock, lambda request, headers: headers.add("X-Ours", "yes"))
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        self.transports.append(request.transport)
         return await self._adapter.serve(request, await request.read(), self._run, word="extra")
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,6 +172,24 @@ async def test_a_client_that_does_not_read_is_hung_up_on(clock: ManualClock) -> 
         await until(lambda: clock.pending > 0)
         await clock.advance(WRITE_SECONDS)
         await until(lambda: served.ends == [False])
+
+
+def test_a_line_that_is_cut_in_the_middle_of_an_answer_is_no_failure_of_the_application(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def flood(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        await send(part(b"x" * 50_000_000))
+
+    async def cut() -> None:
+        async with page(flood, clock) as served, served.session.post("/"):
+            await until(lambda: clock.pending > 0)
+            served.transports[0].abort()
+            await until(lambda: served.ends == [False])
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(cut())
+    assert caplog.text == ""
 
 
 async def test_who_reads_the_last_part_and_leaves_has_it(clock: ManualClock) -> None:
