@@ -8,6 +8,8 @@ import aiohttp
 
 FETCH_SECONDS = 5.0
 MAX_BYTES = 256 * 1024
+HEADERS = {"Accept": "application/json, */*;q=0.1"}
+"""Some show their keys only to who takes `application/jwk-set+json`, as Kubernetes does."""
 
 
 async def fetch(method: str, url: str, **more: Any) -> tuple[int, bytes]:
@@ -17,7 +19,7 @@ async def fetch(method: str, url: str, **more: Any) -> tuple[int, bytes]:
     """
     timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
     async with (
-        aiohttp.ClientSession(timeout=timeout, headers={"Accept": "application/json"}) as session,
+        aiohttp.ClientSession(timeout=timeout, headers=HEADERS) as session,
         session.request(method, url, allow_redirects=False, **more) as response,
     ):
         body = bytearray()

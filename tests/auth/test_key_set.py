@@ -202,6 +202,13 @@ async def address() -> AsyncIterator[str]:
     async def keys(request: web.Request) -> web.Response:
         return web.Response(body=b'{"keys": []}')
 
+    async def strict(request: web.Request) -> web.Response:
+        """What Kubernetes answers: it knows its keys by no type but their own."""
+        accepted = request.headers["Accept"]
+        if "application/jwk-set+json" not in accepted and "*/*" not in accepted:
+            raise web.HTTPNotAcceptable
+        return web.Response(body=b'{"keys": []}', content_type="application/jwk-set+json")
+
     async def endless(request: web.Request) -> web.Response:
         return web.Response(body=b" " * (MAX_BYTES + 1))
 
@@ -210,14 +217,16 @@ async def address() -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_get("/keys", keys)
+    app.router.add_get("/strict", strict)
     app.router.add_get("/endless", endless)
     app.router.add_get("/elsewhere", elsewhere)
     async with listening(app) as port:
         yield f"http://127.0.0.1:{port}"
 
 
-async def test_keys_come_by_http_from_this_machine(address: str) -> None:
-    assert await source(f"{address}/keys")() == b'{"keys": []}'
+@pytest.mark.parametrize("path", ["keys", "strict"])
+async def test_keys_come_by_http_from_this_machine(address: str, path: str) -> None:
+    assert await source(f"{address}/{path}")() == b'{"keys": []}'
 
 
 @pytest.mark.parametrize("path", ["endless", "elsewhere", "nowhere"])
