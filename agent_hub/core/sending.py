@@ -169,8 +169,6 @@ class Sending:
         await self._registry.sign_of_life(draft.sender)
         submission = replace(self._submission(caller, draft), broadcast=True)
         replayed = await self._claim(submission)
-        if TRAIL.is_kept:
-            TRAIL.accepted(caller.via, draft, submission.message_id)
         result = Broadcast(
             message_id=submission.message_id,
             expires_at=0.0,
@@ -185,6 +183,7 @@ class Sending:
             copies = (self._copy(submission, to, result) for to in some)
             self._reject(zip(some, await asyncio.gather(*copies), strict=True), result)
         if not result.accepted:
+            _follow(submission)
             result.expires_at = self._clock.time() + submission.ttl
         return result
 
@@ -196,6 +195,8 @@ class Sending:
             receipt = await self._backend.send(replace(submission, recipient=recipient))
         except HubError as refusal:
             return refusal
+        if not result.accepted:
+            _follow(submission)
         result.accepted_count += 1
         result.accepted.append(recipient)
         result.expires_at = max(result.expires_at, receipt.expires_at)
@@ -220,6 +221,12 @@ class Sending:
             draft.sender, draft.idempotency_key, submission.fingerprint, minted
         )
         return submission.message_id != minted
+
+
+def _follow(submission: Submission) -> None:
+    """The trail of a broadcast begins with its first copy, or where it is known that none is."""
+    if TRAIL.is_kept:
+        TRAIL.accepted(submission.via, submission.draft, submission.message_id)
 
 
 def _check_question(draft: Draft, timeout: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Any
@@ -29,6 +30,7 @@ from agent_hub.core.principal import ORDINARY, Principal
 from agent_hub.core.queue_backend import QueueBackend
 from agent_hub.core.sending import BROADCAST_SLICE
 from agent_hub.core.similar import COMPARED, COMPARED_CLOSELY
+from agent_hub.core.trail import TRAIL
 from tests.clock import ManualClock, settle
 from tests.core.calls import (
     ANYONE,
@@ -387,3 +389,28 @@ async def test_a_broadcast_that_the_store_is_away_for_is_refused_whole(
         with pytest.raises(BackendUnavailable):
             await broadcast(hub)
     assert len((await broadcast(hub)).accepted) == 2
+
+
+async def test_the_trail_of_a_broadcast_begins_once_and_only_when_it_was_accepted(
+    hub: Hub,
+    backend: QueueBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def accepted() -> list[str]:
+        """The broadcasts that the log has told of since it was asked last."""
+        lines = [one for one in caplog.records if one.message == "accepted"]
+        caplog.clear()
+        return [vars(line)["message_id"] for line in lines]
+
+    monkeypatch.setattr(TRAIL, "is_kept", True)
+    caplog.set_level(logging.DEBUG)
+    to_nobody = await broadcast(hub)
+    assert accepted() == [to_nobody.message_id]
+    await register(hub, "alpha", "gamma")
+    to_two = await broadcast(hub)
+    assert accepted() == [to_two.message_id]
+    monkeypatch.setattr(backend, "send", away)
+    with pytest.raises(BackendUnavailable):
+        await broadcast(hub)
+    assert accepted() == []
