@@ -13,6 +13,7 @@ from agent_hub.auth.store import CredentialStore, Entry, Kind
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.redis_way import is_cluster, tls_failure
 from agent_hub.redis_way.cluster import ClusterLink
+from agent_hub.redis_way.damage import Damage
 from agent_hub.redis_way.errors import unavailable
 from agent_hub.redis_way.link import Link, NodeLink, Words, pool_of
 from agent_hub.redis_way.pipeline import REPLY_SECONDS, Pipeline
@@ -40,6 +41,7 @@ class RedisStore(CredentialStore):
         self._link: Link | None = None
         self._pipeline: Pipeline | None = None
         self._put, self._delete = (_script(name) for name in ("put", "delete"))
+        self._unread = Damage("%s holds something else than a credential, which is left out")
 
     async def open(self) -> None:
         try:
@@ -56,19 +58,32 @@ class RedisStore(CredentialStore):
         if self._link is not None:
             await self._link.close()
 
-    async def get_many(self, kind: Kind, keys: Collection[str]) -> Mapping[str, bytes]:
-        return {entry.key: entry.value for entry in await self._read(kind, list(keys))}
+    async def get(self, kind: Kind, key: str) -> bytes | None:
+        name = self._key(kind, key)
+        try:
+            entry = await self._entry(name, key)
+        except (RedisError, ValueError):  # not None: that a token was revoked may have stood there
+            raise unavailable(f"{NAME}: {name} cannot be read") from None
+        return None if entry is None else entry.value
 
-    async def _read(self, kind: Kind, keys: list[str]) -> list[Entry]:
-        if not keys:
-            return []
-        # No MGET: while their slot moves, some are here and some are there.
-        kept: list[bytes | None] = await self._ask(*[("GET", self._key(kind, key)) for key in keys])
-        now = self._now()
-        entries = (
-            _entry(key, whole) for key, whole in zip(keys, kept, strict=True) if whole is not None
-        )
-        return [one for one in entries if one.expires_at is None or one.expires_at > now]
+    async def get_many(self, kind: Kind, keys: Collection[str]) -> Mapping[str, bytes]:
+        return {entry.key: entry.value for entry in await self._read(kind, keys)}
+
+    async def _read(self, kind: Kind, keys: Collection[str]) -> list[Entry]:
+        """Those that can be read. No MGET: while their slot moves, some are here and some there."""
+        names = {self._key(kind, key): key for key in keys}
+        read = await self._unread.ask_each(names, lambda name: self._entry(name, names[name]))
+        return [entry for _, entry in read if entry is not None]
+
+    async def _entry(self, name: str, key: str) -> Entry | None:
+        """Raises RedisError or ValueError for what is none."""
+        (whole,) = await self._asked(("GET", name))
+        if whole is None:
+            return None
+        ends, _, value = whole.partition(b" ")
+        expires_at = None if ends.decode() == FOR_EVER else float(ends)
+        over = expires_at is not None and expires_at <= self._now()
+        return None if over else Entry(key, value, expires_at)
 
     async def put(
         self,
@@ -106,11 +121,14 @@ class RedisStore(CredentialStore):
 
     async def _ask(self, *commands: Words) -> list[Any]:
         """Raises BackendUnavailable."""
-        assert self._pipeline is not None, "not open"
         try:
-            return await self._pipeline.ask(commands)
+            return await self._asked(*commands)
         except RedisError as error:
             raise _unreachable(error) from None
+
+    def _asked(self, *commands: Words) -> asyncio.Future[list[Any]]:
+        assert self._pipeline is not None, "not open"
+        return self._pipeline.ask(commands)
 
 
 async def _link_to(url: str) -> Link:
@@ -136,9 +154,3 @@ def _unreachable(error: RedisError | OSError) -> BackendUnavailable:
 
 def _script(name: str) -> str:
     return files(__package__).joinpath(f"redis_{name}.lua").read_text(encoding="utf-8")
-
-
-def _entry(key: str, whole: bytes) -> Entry:
-    ends, _, value = whole.partition(b" ")
-    expires_at = None if ends.decode() == FOR_EVER else float(ends)
-    return Entry(key, value, expires_at)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import pytest
 
+from agent_hub.auth.proofs import Proofs
 from agent_hub.auth.redis_store import RedisStore
 from agent_hub.auth.sealed import new_key, seal
+from agent_hub.auth.store import Kind
 from agent_hub.auth.tokens import Tokens
 from agent_hub.config import Settings, SettingsError, load
 from agent_hub.core.errors import BackendUnavailable
+from agent_hub.core.principal import Principal
 from agent_hub.credentials import credential_store, redis_url
 from tests.auth.guarded import bearer
 from tests.clock import ManualClock
@@ -91,6 +94,37 @@ async def test_a_revoked_tokens_open_socket_closes_within_5_seconds_on_every_nod
         await tokens.revoke(token.id)
         await clock.advance(LONGEST_SECONDS)
         assert [await peer.closed() for peer in peers] == [4500, 4500]
+
+
+@pytest.mark.parametrize("words", [("LPUSH",), ("SET",)])
+async def test_a_token_that_cannot_be_read_hides_no_other_and_no_revocation(
+    redis_server: RedisServer,
+    folder: str,
+    clock: ManualClock,
+    caplog: pytest.LogCaptureFixture,
+    words: tuple[str, ...],
+) -> None:
+    store = RedisStore(redis_server.url, clock.time, prefix=folder)
+    await store.open()
+    tokens, proofs = Tokens(store, clock.time), Proofs(store, clock)
+    (_, wrong), (_, gone), (_, good) = [await tokens.create(["beta"]) for _ in range(3)]
+    with closing(redis_server.client()) as client:
+        key = f"{folder}:{{credentials}}:token:{wrong.id}"
+        client.delete(key)
+        client.execute_command(*words, key, "something else")  # type: ignore[no-untyped-call]
+    await tokens.revoke(gone.id)
+    watched = [
+        Principal(via="rest", peer="", agents=frozenset(), credential=f"token:{token.id}")
+        for token in (wrong, gone, good)
+    ]
+    for _ in range(2):
+        assert watched[1].credential in await proofs.lost(watched)
+        assert watched[2].credential not in await proofs.lost(watched)
+        assert await tokens.known() == [good]
+    assert caplog.text.count(f"{key} holds something else") == 1
+    with pytest.raises(BackendUnavailable):
+        await store.get(Kind.TOKEN, wrong.id)
+    await store.close()
 
 
 async def test_without_redis_nobody_is_told_that_a_credential_was_bad(clock: ManualClock) -> None:

@@ -14,8 +14,8 @@ from redis.exceptions import ResponseError
 from agent_hub.core.mail import Undelivered
 from agent_hub.core.notice import Notice
 from agent_hub.queue_backends.redis.codec import ENCODER, Pending, decode_pending, ending_of
-from agent_hub.queue_backends.redis.damage import Damage
 from agent_hub.queue_backends.redis.store import Store
+from agent_hub.redis_way.damage import Damage
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from agent_hub.core.mail import Backlog, Totals
 from agent_hub.queue_backends.redis.codec import decode_counts
-from agent_hub.queue_backends.redis.damage import Damage
 from agent_hub.queue_backends.redis.keys import LAYOUT
 from agent_hub.queue_backends.redis.shared import Shared
 from agent_hub.queue_backends.redis.store import Store
+from agent_hub.redis_way.damage import Damage
 
 VISITS_AT_ONCE = 200
 """Inboxes to a pipeline: a hundredth of a second of Redis."""
