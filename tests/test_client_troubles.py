@@ -251,6 +251,32 @@ async def test_a_hub_that_has_moved_is_named_and_a_send_is_no_look_there(
         await soon(beta.send_message("alpha", "Hello"))
 
 
+@pytest.mark.parametrize("status", [302, 307, 308])
+async def test_a_hub_that_has_moved_is_named_where_its_token_would_not_be_shown(
+    hub: ScriptedHub, pace: Pace, status: int
+) -> None:
+    there = hub.url.replace("127.0.0.1", "localhost")
+    moved = f"no hub is at {hub.url[:-1]}, which leads to {there}"
+    async with AgentClient(hub.url, agent_id="beta", token="t", pace=pace) as beta:
+        hub.script = [leads_to(there, status), refuses(401, "unauthenticated")]
+        with pytest.raises(HubError, match=moved):
+            await soon(beta.register())
+        hub.script = [leads_to(there, status), refuses(401, "unauthenticated")]
+        with pytest.raises(HubError, match=moved):
+            await soon(beta.agents())
+        hub.upgrades = [leads_to(there, status)]
+        with pytest.raises(HubError, match=moved):
+            await take(beta)
+
+
+async def test_a_hub_that_leads_in_a_circle_is_asked_once(
+    hub: ScriptedHub, beta: AgentClient
+) -> None:
+    hub.script = [leads_to(hub.url, 307)] * 10
+    with pytest.raises(HubError, match=f"no hub is at {hub.url}.*, which leads in a circle"):
+        await soon(beta.ask("alpha", "ready?", timeout=300))
+
+
 async def test_a_hub_that_answers_in_another_place_is_heard(
     hub: ScriptedHub, beta: AgentClient
 ) -> None:
@@ -906,6 +932,28 @@ async def test_a_close_ends_a_call_that_is_under_way(hub: ScriptedHub, beta: Age
     with pytest.raises(RuntimeError, match="this client is closed"):
         await soon(asking)
     over.set()
+
+
+@pytest.mark.parametrize(
+    ("was_cancelled", "end"), [(False, RuntimeError), (True, asyncio.CancelledError)]
+)
+async def test_a_close_ends_a_call_that_still_looks_for_the_hubs_address(
+    monkeypatch: pytest.MonkeyPatch, was_cancelled: bool, end: type[BaseException]
+) -> None:
+    asked = asyncio.Event()
+
+    async def look_for_ever(*_: object, **__: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_for_ever)
+    async with AgentClient("http://hub.example.com", agent_id="beta") as beta:
+        registering = asyncio.create_task(beta.register())
+        await soon(asked.wait())
+        if was_cancelled:
+            registering.cancel()
+    with pytest.raises(end):
+        await soon(registering)
 
 
 async def test_a_close_that_is_cancelled_leaves_nothing_open(

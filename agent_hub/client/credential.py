@@ -19,6 +19,11 @@ class Credential:
             _header(token)
 
     @property
+    def is_given(self) -> bool:
+        """Whether there is a token to show."""
+        return self._token is not None
+
+    @property
     def renews(self) -> bool:
         """Whether the next token may be another."""
         return callable(self._token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -104,7 +105,9 @@ class Rest:
 
     async def _check(self, method: str, response: aiohttp.ClientResponse) -> None:
         # As the session's own check it sees a refused WebSocket upgrade too, with its body.
-        if response.method != method:  # led elsewhere by 301 or 302, a POST becomes a GET
+        is_shown = "Authorization" in response.request_info.headers
+        # Led elsewhere by 301 or 302 a POST becomes a GET; to another origin no token is shown.
+        if response.method != method or (self._credential.is_given and not is_shown):
             detail = f"no hub is at {self._base}, which leads to {response.url}"
             raise HubError("unexpected_answer", detail=detail)
         if response.status >= 400:
@@ -124,6 +127,16 @@ class Rest:
         except HubUnreachable:
             self.check_open()  # it was no fault of the hub's
             raise
+        except asyncio.CancelledError:
+            if not _is_cancelled():  # but what it waited for, by the closing of the session
+                self.check_open()
+            raise
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled the task that runs."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @contextmanager
@@ -132,6 +145,9 @@ def _failures_as_hub_errors() -> Iterator[None]:
         yield
     except aiohttp.WSServerHandshakeError as error:
         raise HubError("unexpected_answer", status=error.status, detail=error.message) from error
+    except aiohttp.TooManyRedirects as error:
+        detail = f"no hub is at {error.request_info.url}, which leads in a circle"
+        raise HubError("unexpected_answer", detail=detail) from error
     except (aiohttp.ClientSSLError, aiohttp.InvalidURL) as error:
         raise HubUnreachable(str(error), retryable=False) from error
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
