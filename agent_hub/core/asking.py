@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from msgspec.structs import replace
@@ -132,9 +132,12 @@ class Asking:
         try:
             return await asyncio.shield(asking)
         except asyncio.CancelledError:
-            with suppress(HubError):
-                await (await asking).close()
+            await asyncio.shield(self._leave(asking))
             raise
+
+    async def _leave(self, asking: Awaitable[Question]) -> None:
+        with suppress(HubError):
+            await (await asking).close()
 
     async def _ask(self, caller: Principal, submission: Submission, timeout: float) -> Question:
         """Reserve the reply first, then send the question: a reply can never arrive unseen."""
