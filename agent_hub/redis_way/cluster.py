@@ -20,6 +20,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from agent_hub.redis_way.errors import unavailable
 from agent_hub.redis_way.link import Group, Link, NodeLink, Words, pool_of
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,14 @@ class ClusterLink(Link):
     """
 
     def __init__(self, url: str) -> None:
+        """Raises BackendUnavailable for the URL of a socket."""
         self._pool = pool_of(url)
         of_url = self._pool.connection_kwargs
+        if "path" in of_url:
+            raise unavailable(
+                f"Redis at {of_url['path']} is a cluster, and its other nodes are not behind that "
+                "socket: name it by redis:// or rediss://"
+            )
         self._first: Place = (of_url.get("host", "localhost"), of_url.get("port", 6379))
         self._nodes: dict[Place, NodeLink] = {}
         self._owners: dict[int, Place] = {}

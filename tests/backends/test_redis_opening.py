@@ -181,3 +181,14 @@ async def test_a_cluster_whose_nodes_name_an_address_that_does_not_answer_says_w
         await backend.close()
     said = f"names a node at 127.0.0.2:{server.port}, which does not answer"
     assert caplog.text.count(said) == 1
+
+
+async def test_a_cluster_behind_a_socket_is_refused_in_one_line() -> None:
+    url = running(cluster=True).socket_url
+    backend, store = RedisBackend(url), RedisStore(url, lambda: 0.0)
+    for opening in (backend.open(), store.open()):
+        with pytest.raises(BackendUnavailable, match="is a cluster, and its other") as refused:
+            await opening
+        assert len(refused.value.detail.splitlines()) == 1
+    await backend.close()
+    await store.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from itertools import count
 from pathlib import Path
 
@@ -13,12 +13,14 @@ import pytest
 from agent_hub.auth.redis_store import RedisStore
 from agent_hub.auth.store import Kind
 from agent_hub.core.agent import Agent
+from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.limits import Limits
 from agent_hub.queue_backends.redis.lua import scripts
 from tests.backends import test_redis_scripts
 from tests.backends.mail import send, take_and_ack
 from tests.backends.redis_stores import TemporaryRedis, server
 from tests.clock import ManualClock
+from tests.redis_server import redis_server
 
 PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
 USER = "hub"
@@ -78,6 +80,18 @@ async def test_it_may_keep_credentials(cluster: bool) -> None:
     assert [entry.value for entry in await store.entries(Kind.TOKEN)] == [b"v"]
     assert await store.delete(Kind.TOKEN, "k")
     await store.close()
+
+
+async def test_another_database_takes_one_right_more() -> None:
+    assert "`+select` where the URL names another database" in PAGE.read_text(encoding="utf-8")
+    with redis_server() as own, closing(own.client()) as client:
+        url = own.url.replace("://", f"://{USER}:password@").removesuffix("0") + "3"
+        for more, may in (((), False), (("+select",), True)):
+            client.execute_command("ACL", "SETUSER", USER, *rights(), *more)  # type: ignore[no-untyped-call]
+            store = RedisStore(url, lambda: 0.0)
+            with nullcontext() if may else pytest.raises(BackendUnavailable):
+                await store.open()
+            await store.close()
 
 
 def test_it_may_run_every_command_of_the_scripts() -> None:
