@@ -13,7 +13,8 @@ USAGE_ERROR = 2
 
 def say(text: str, code: int) -> int:
     """Say it to the person, not to the script; the exit code."""
-    print(f"{PROGRAM}: {text}", file=sys.stderr)
+    if sys.stderr is not None:  # closed by the caller: `print` would take stdout then
+        print(f"{PROGRAM}: {text}", file=sys.stderr)
     return code
 
 

@@ -413,6 +413,7 @@ async def test_agents_prints_who_is_here(shell: Shell, rest: Caller) -> None:
         (["agents", "--url", "http://"], "http://localhost:8080"),
         (["agents", "--url", "http://localhost:99999"], "99999"),
         (["agents", "--url", "http://[::1"], "[::1"),
+        (["agents", "--url", "http://hub..example.com"], "--url: "),
         (["stdio", "--url", "localhost:8080/mcp"], "--url: "),
         (["receive", "alpha", "--lim", "1"], "--lim"),
     ],
@@ -512,6 +513,21 @@ async def test_a_stream_that_the_caller_has_closed_is_named_in_one_line(
     assert f"{stream} is closed" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert [one["text"] for one in await waiting(rest, "alpha")] == ["x"]
+
+
+async def test_what_a_person_should_know_is_no_output_of_a_caller_without_standard_error(
+    shell: Shell, rest: Caller
+) -> None:
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        ["sh", "-c", f"exec {sys.executable} -m agent_hub send --from beta alpha x 2>&-"],
+        env=shell.variables,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert [one["id"] for one in await waiting(rest, "alpha")] == ended.stdout.splitlines()
+    assert ended.returncode == 0
 
 
 @pytest.mark.parametrize(

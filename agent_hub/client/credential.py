@@ -11,11 +11,11 @@ Token = str | Callable[[], str | Awaitable[str]]
 
 
 class Credential:
-    """Raises ValueError for what cannot be a token; the text does not repeat it."""
+    """Raises ValueError or TypeError for what cannot be a token; the text does not repeat it."""
 
     def __init__(self, token: Token | None) -> None:
         self._token = token
-        if isinstance(token, str):
+        if not (token is None or callable(token)):
             _header(token)
 
     @property

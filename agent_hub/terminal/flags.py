@@ -31,8 +31,8 @@ def web_address(text: str) -> str:
     """Whatever can be one: without a scheme it could be read in two ways."""
     try:
         parts = urlsplit(text)
-        has_host = bool(parts.hostname) and parts.port != 0
-    except ValueError:  # its port, or its brackets
+        has_host = bool((parts.hostname or "").encode("idna")) and parts.port != 0
+    except ValueError:  # its port, its brackets, or a name that no host can have
         has_host = False
     if not (has_host and text.startswith(("http://", "https://"))):
         raise argparse.ArgumentTypeError(

@@ -170,6 +170,11 @@ def test_what_can_be_no_token_is_refused_without_being_repeated(token: str) -> N
     assert not token or token not in str(refusal.value)
 
 
+def test_what_is_neither_a_token_nor_a_function_is_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="token must be a string, not bytes"):
+        AgentClient(agent_id="beta", token=b"ah_bytes")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("token", "kind"), [("two words", ValueError), (None, TypeError)])
 async def test_what_can_be_no_token_is_refused_when_a_function_gives_it(
     token: Any, kind: type[Exception]
