@@ -72,7 +72,7 @@ class Inbox:
         self._last_seq = 0
         self._ready = Ready()
         self._reserved = 0  # on their way in
-        self._making_way = 0  # for one of those, but not dropped before it is there
+        self._making_way: list[Message] = []  # for one of those: owed until that is there
 
     # --- in -------------------------------------------------------------------------------
 
@@ -86,7 +86,7 @@ class Inbox:
         for victim in victims:
             self._ready.remove(victim)
             self._places.give_back(victim.sender, victim.size)
-            self._making_way += 1
+            self._making_way.append(victim)
         self._places.take(sender, size)
         self._reserved += 1
         return victims
@@ -116,7 +116,7 @@ class Inbox:
         """Let a numbered message be seen: by the wait that it answers, else by all readers."""
         self._reserved -= 1
         for victim in victims:
-            self._making_way -= 1
+            self._making_way.remove(victim)
             self._places.take(victim.sender, victim.size)
             self._end(victim, State.DROPPED, now)
         wait = self.waits.match(message, submission) if self.waits.open else None
@@ -132,7 +132,7 @@ class Inbox:
         self._last_seq -= 1
         self._places.give_back(message.sender, message.size)
         for victim in victims:
-            self._making_way -= 1
+            self._making_way.remove(victim)
             self._places.take(victim.sender, victim.size)
             self._ready.put_back(victim)
 
@@ -448,7 +448,7 @@ class Inbox:
     @property
     def counts(self) -> tuple[int, int, int]:
         """Ready, leased and kept messages."""
-        ready = len(self._ready) + self._making_way
+        ready = len(self._ready) + len(self._making_way)
         return ready, len(self._leases), len(self._remembered.kept)
 
     @property

@@ -24,7 +24,8 @@ class RememberingInbox(Inbox):
 
     def whole(self) -> facts.WholeInbox:
         """All of it that outlives the process."""
-        owed = [(message, self._ready.past(message)) for message in self._ready]
+        unread = [*self._ready, *self._making_way]
+        owed = [(message, self._ready.past(message)) for message in unread]
         owed += [(held.message, Past(held.attempt, held.failures)) for held in self._leases.all()]
         owed.sort(key=lambda one: one[0].seq)
         return facts.WholeInbox(

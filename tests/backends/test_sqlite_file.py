@@ -17,7 +17,7 @@ from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.limits import Limits
 from agent_hub.queue_backends import journal_file
 from agent_hub.queue_backends.sqlite import SqliteBackend
-from tests.backends.mail import send, take, take_and_ack, texts
+from tests.backends.mail import balance, send, take, take_and_ack, texts
 from tests.backends.sqlite_files import all_written, as_after_a_crash, store
 from tests.clock import ManualClock
 
@@ -245,3 +245,16 @@ async def test_what_is_settled_leaves_the_file(path: Path, clock: ManualClock) -
     async with store(path, clock, limits) as backend:
         assert texts(await take(backend, "gamma")) == ["stays"]
         assert (await backend.totals()).acked == 2_400
+
+
+async def test_a_file_that_is_written_anew_while_old_mail_makes_way_for_new_holds_both(
+    path: Path, clock: ManualClock
+) -> None:
+    limits = Limits(inbox_messages=2, drop_oldest=True)
+    async with store(path, clock, limits, compact_at=1) as backend:
+        for number in range(50):
+            await send(backend, f"{number}")
+        await balance(backend)
+    async with store(path, clock, limits) as backend:
+        assert texts(await take(backend)) == ["49"]
+        assert (await backend.totals()).dropped == 49

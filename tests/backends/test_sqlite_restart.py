@@ -8,6 +8,7 @@ from random import Random
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.errors import IdempotencyMismatch, InboxFull, SenderShare, TooManyInboxes
@@ -404,8 +405,21 @@ async def test_whatever_was_done_is_known_again_after_long_runs(
     await wander(path, clock, seed, 2_000, steps=2_000)
 
 
-async def wander(path: Path, clock: ManualClock, seed: int, compact_at: int, steps: int) -> None:
-    async with store(path, clock, LIMITS, compact_at=compact_at) as backend:
+@pytest.mark.parametrize("seed", range(4, 8))
+async def test_whatever_made_way_is_known_again(path: Path, clock: ManualClock, seed: int) -> None:
+    limits = replace(LIMITS, inbox_messages=3, drop_oldest=True)
+    await wander(path, clock, seed, 2_000, steps=400, limits=limits)
+
+
+async def wander(
+    path: Path,
+    clock: ManualClock,
+    seed: int,
+    compact_at: int,
+    steps: int,
+    limits: Limits = LIMITS,
+) -> None:
+    async with store(path, clock, limits, compact_at=compact_at) as backend:
         wanderer = Wanderer(backend, clock, seed)
         for _ in range(steps // 100):
             for _ in range(100):
@@ -415,11 +429,11 @@ async def wander(path: Path, clock: ManualClock, seed: int, compact_at: int, ste
             before = await known(backend, sent)
             await all_written(backend)
             await backend.remove_agent("last-one")
-            async with store(as_after_a_crash(path), clock, LIMITS) as after:
+            async with store(as_after_a_crash(path), clock, limits) as after:
                 assert await known(after, sent) == before
         sent = wanderer.sent
         before = await known(backend, sent)
-    async with store(path, clock, LIMITS) as after:
+    async with store(path, clock, limits) as after:
         assert await known(after, sent) == before
 
 
