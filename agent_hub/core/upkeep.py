@@ -51,6 +51,7 @@ class Upkeep:
         self._touched_at = clock.time()
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
+        self._waits_for = ""  # why the store did not do all in the last round
 
     def start(self) -> None:
         self._due_at = self._clock.monotonic() + TICK_SECONDS
@@ -70,6 +71,7 @@ class Upkeep:
 
     async def _round(self) -> None:
         self._ticks += 1
+        said, self._waits_for = self._waits_for, ""
         try:
             # Before the sweep: after a leap of the wall clock, as when the machine slept, who is
             # connected would seem to have given no sign of life for as long.
@@ -83,29 +85,36 @@ class Upkeep:
             if self._ticks % PRESENCE_TICKS == 0:
                 self._presence.sweep(await self._backend.agents())
         except BackendUnavailable as away:
-            log.warning("upkeep waits for the store: %s", away.detail)
+            self._waits_for = away.detail
         except Exception:
             # A tick that failed must not be the last one: expiry and notices hang on it.
             log.exception("upkeep failed")
+        if self._waits_for not in ("", said):
+            log.warning("upkeep waits for the store: %s", self._waits_for)
         if self._ticks % BUCKET_TICKS == 0:
             self._buckets.sweep()
 
     async def _tell_senders(self) -> None:
         ended = await self._backend.undelivered(ENDINGS_AT_ONCE)
+        away: set[str] = set()
         for one in ended:
-            if one.notify:
-                await self._notice(one)
-        if ended:
-            await self._backend.noted(ended)
+            if one.notify and one.sender not in away and not await self._notice(one):
+                away.add(one.sender)
+        told = [one for one in ended if not (one.notify and one.sender in away)]
+        if told:
+            await self._backend.noted(told)
 
-    async def _notice(self, ended: Undelivered) -> None:
+    async def _notice(self, ended: Undelivered) -> bool:
+        """False where it is to be tried again: the store may be away for one sender alone."""
         try:
             await self._backend.notice(ended)
-        except BackendUnavailable:
-            raise
+        except BackendUnavailable as away:
+            self._waits_for = away.detail
+            return False
         except HubError as refusal:
             # No room for an inbox of a sender that nobody registered; the standing still says it.
             log.warning("no notice for %s: %s", ended.message_id, refusal.detail)
+        return True
 
     async def _touch_connected(self) -> None:
         """A connection is a sign of life."""

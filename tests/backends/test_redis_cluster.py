@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -16,14 +17,19 @@ from agent_hub.auth.redis_store import RedisStore
 from agent_hub.auth.store import Kind
 from agent_hub.core.agent import Agent
 from agent_hub.core.errors import BackendUnavailable
+from agent_hub.core.hub import Hub
+from agent_hub.core.message import Delivery
+from agent_hub.queue_backends.redis import sweeper
 from agent_hub.queue_backends.redis.backend import RedisBackend
 from agent_hub.redis_way.cluster import ClusterLink
 from tests.backends.mail import letter, send, take, texts
 from tests.backends.test_redis_away import Woken, sent_again
+from tests.clock import ManualClock
 from tests.patience import PATIENCE
 from tests.redis_server import SLOTS, RedisServer, redis_server
 
 NODES = 3
+ROUND = 61.0
 EVERYBODY = [f"id-{number}" for number in range(60)]
 
 
@@ -262,6 +268,50 @@ async def test_a_node_that_is_gone_takes_only_its_own_inboxes_and_no_wake_up(
         whole[gone].restart()
     await sent_again(backend, letter("d", to=leaving))
     await backend.close()
+
+
+async def test_a_node_that_is_gone_keeps_no_sender_elsewhere_from_being_told(
+    clock: ManualClock,
+    whole: list[RedisServer],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sweeper, "VISITS_AT_ONCE", 1)
+    for node in whole:
+        node.flush()
+    gone = next(number for number in range(NODES) if not has(number, "hub"))
+    leaving = next(name for name in EVERYBODY if has(gone, name))
+    staying, other, *more = sorted(name for name in EVERYBODY if not has(gone, name))[:7]
+    url = next(node for node in whole if node is not whole[gone]).url
+    backend = RedisBackend(url, clock=clock)
+    await backend.open()
+    upkeep = Hub(backend, clock)._upkeep
+    for sender, to in ((other, leaving), (leaving, other), (other, staying)):
+        await backend.send(letter(to=to, sender=sender, ttl=1.0))
+    for later, to in enumerate((leaving, *more)):
+        await backend.send(letter(to=to, sender=staying, ttl=4.0 + later))
+    clock.pass_by(2.0)
+    await backend.sweep()
+    whole[gone].kill()
+    try:
+        clock.pass_by(ROUND)
+        for _ in range(3):
+            await upkeep._round()
+        assert told_of(await take(backend, other)) == [staying]
+        assert sorted(told_of(await take(backend, staying))) == more
+        assert caplog.text.count("upkeep waits for the store") == 1
+    finally:
+        whole[gone].restart()
+    async with asyncio.timeout(PATIENCE):
+        while await backend.undelivered(10):
+            await upkeep._round()
+    assert told_of(await take(backend, leaving)) == [other]
+    await backend.close()
+
+
+def told_of(deliveries: list[Delivery]) -> list[str]:
+    """Where something ended, by the notices of it."""
+    return [json.loads(one.message.payload)["recipient"] for one in deliveries]
 
 
 async def test_a_cluster_is_found_again_by_any_node_that_was_named(

@@ -106,7 +106,7 @@ async def test_what_the_store_could_not_take_is_told_and_counted_later_once(
         broken.setattr(backend, "notice", notice)
         with caplog.at_level(logging.WARNING):
             await clock.advance(10)
-    assert "upkeep waits for the store" in caplog.text
+    assert caplog.text.count("upkeep waits for the store") == 1
     await clock.advance(2)
     assert (await hub.look(ANYONE, "beta")).total == 1
     assert (await hub.totals()).expired == 1
@@ -133,6 +133,28 @@ async def test_a_notice_that_finds_no_room_holds_up_no_other(
         await clock.advance(5)
     assert caplog.text.count("no notice for") == 1
     assert (await hub.look(ANYONE, "beta")).total == 1
+    assert await backend.undelivered(10) == []
+
+
+async def test_a_sender_for_whom_the_store_is_away_holds_up_no_other(
+    hub: Hub, backend: QueueBackend, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notice = backend.notice
+
+    async def away_for_one(ended: Undelivered) -> bool:
+        if ended.sender == "gamma":
+            raise BackendUnavailable("away")
+        return await notice(ended)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(backend, "notice", away_for_one)
+        await send(hub, sender="gamma", ttl=2.0)
+        await send(hub, ttl=2.0)
+        await clock.advance(5)
+        assert (await hub.look(ANYONE, "beta")).total == 1
+        assert [one.sender for one in await backend.undelivered(10)] == ["gamma"]
+    await clock.advance(2)
+    assert [(await hub.look(ANYONE, name)).total for name in ("beta", "gamma")] == [1, 1]
     assert await backend.undelivered(10) == []
 
 

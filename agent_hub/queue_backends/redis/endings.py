@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from redis.exceptions import ResponseError
 
+from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.mail import Undelivered
 from agent_hub.core.notice import Notice
 from agent_hub.queue_backends.redis.codec import ENCODER, Pending, decode_pending, ending_of
@@ -63,7 +64,10 @@ class Endings:
         return [name.decode() for name in names]
 
     async def _of(self, recipient: str) -> list[Placed]:
-        (fields,) = await self._store.ask((("HGETALL", self._keys(recipient, "ended")),))
+        try:
+            (fields,) = await self._store.ask((("HGETALL", self._keys(recipient, "ended")),))
+        except BackendUnavailable:  # on a node of a cluster that is gone; others' are told now
+            return []
         return [
             ending_of(fields[place + 1], fields[place].decode(), recipient)
             for place in range(0, len(fields), 2)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.mail import Backlog, Totals
 from agent_hub.queue_backends.redis.codec import decode_counts
 from agent_hub.queue_backends.redis.keys import LAYOUT
@@ -81,8 +83,13 @@ class Sweeper:
     async def _visit(self, inboxes: list[tuple[str, bool]]) -> None:
         registered = dict(inboxes)
         await self._unswept.ask_each(
-            registered, lambda agent_id: self._visit_one(agent_id, registered[agent_id])
+            registered, lambda agent_id: self._visit_if_there(agent_id, registered[agent_id])
         )
+
+    async def _visit_if_there(self, agent_id: str, registered: bool) -> None:
+        """One on a node of a cluster that is gone is visited in a later round."""
+        with contextlib.suppress(BackendUnavailable):
+            await self._visit_one(agent_id, registered)
 
     async def _visit_one(self, agent_id: str, registered: bool) -> None:
         use = "registered" if registered else "watched" if self._is_watched(agent_id) else ""
