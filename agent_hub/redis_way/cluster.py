@@ -129,11 +129,13 @@ class ClusterLink(Link):
         return answers
 
     async def _ask_node(self, place: Place, groups: Sequence[Group]) -> list[Any]:
+        is_new = place not in self._nodes
         try:
             told = [answers[-1] for answers in await self._node(place).exchange(groups)]
         except (RedisError, OSError):
             del self._nodes[place]
-            self._say_silent(place)
+            if is_new:  # else it is its connection that was cut, until the next try
+                self._say_silent(place)
             return [ClusterDownError("no answer", status_code="CLUSTERDOWN")] * len(groups)
         self._silent.discard(place)
         return told

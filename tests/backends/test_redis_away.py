@@ -141,6 +141,31 @@ async def test_a_listener_that_is_cut_off_listens_again_and_wakes(
         assert texts(taken) == [f"{number}"]
 
 
+async def test_a_listener_that_may_not_listen_any_more_says_so_once(
+    server: RedisServer, backend: RedisBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    woken = Woken()
+    backend.watch("alpha", woken)
+    await woken.wait()
+    said = "the listener is refused: the Redis user may not do"
+    for times in (1, 2):
+        command(server, "ACL", "LOG", "RESET")
+        command(server, "ACL", "SETUSER", "default", "-subscribe")
+        command(server, "CLIENT", "KILL", "TYPE", "pubsub")
+        async with asyncio.timeout(PATIENCE):
+            while await refusals(backend) < 3:
+                pass
+        assert caplog.text.count(said) == times
+        command(server, "ACL", "SETUSER", "default", "+subscribe")
+        await woken.wait()
+
+
+async def refusals(backend: RedisBackend) -> int:
+    """How often a user was refused what he may not do."""
+    (entries,) = await backend._store.ask((("ACL", "LOG"),))
+    return sum(int(entry[1]) for entry in entries)
+
+
 async def test_a_cut_connection_costs_no_send(server: RedisServer, backend: RedisBackend) -> None:
     for number in range(5):
         command(server, "CLIENT", "KILL", "TYPE", "normal")

@@ -314,6 +314,16 @@ def told_of(deliveries: list[Delivery]) -> list[str]:
     return [json.loads(one.message.payload)["recipient"] for one in deliveries]
 
 
+async def test_a_connection_that_was_cut_is_no_node_that_does_not_answer(
+    hub: RedisBackend, whole: list[RedisServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    await asyncio.gather(*(hub.send(letter("a", to=name)) for name in EVERYBODY))
+    for node in whole:
+        command(node, "CLIENT", "KILL", "TYPE", "normal")
+    await asyncio.gather(*(hub.send(letter("b", to=name)) for name in EVERYBODY))
+    assert "does not answer" not in caplog.text
+
+
 async def test_a_cluster_is_found_again_by_any_node_that_was_named(
     whole: list[RedisServer],
 ) -> None:

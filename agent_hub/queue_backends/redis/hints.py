@@ -51,6 +51,7 @@ class Hints:
         self._commands: deque[Words] = deque()
         self._pongs: deque[asyncio.Future[None]] = deque()
         self._heard_any = False  # on this connection
+        self._refused = ""  # why, if that was the last
 
     def start(self) -> None:
         self._listener = asyncio.get_running_loop().create_task(self._listen())
@@ -124,7 +125,7 @@ class Hints:
                 await self._begin()
                 await self._hear()
             except ResponseError as error:
-                log.warning("the listener is refused: %s", said_of(error))
+                self._say_refused(said_of(error))
             except (RedisError, OSError) as error:
                 log.debug("the listener's connection is lost: %s", type(error).__name__)
             except Exception:
@@ -134,6 +135,12 @@ class Hints:
                 pause = shortest
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
+
+    def _say_refused(self, why: str) -> None:
+        """Once, until it hears again: it comes back each second."""
+        if why != self._refused:
+            log.warning("the listener is refused: %s", why)
+        self._refused = why
 
     async def _begin(self) -> None:
         connection = self._connect()
@@ -161,7 +168,7 @@ class Hints:
                 self._send("PING")
             asked = said is None
             if said is not None:
-                self._heard_any = True
+                self._heard_any, self._refused = True, ""
                 self._take_in(said)
 
     def _take_in(self, said: object) -> None:
