@@ -61,7 +61,7 @@ class RedisStore(CredentialStore):
     async def get(self, kind: Kind, key: str) -> bytes | None:
         name = self._key(kind, key)
         try:
-            entry = await self._entry(name, key)
+            entry = await self._one(name, key)
         except (RedisError, ValueError):  # not None: that a token was revoked may have stood there
             raise unavailable(f"{NAME}: {name} cannot be read") from None
         return None if entry is None else entry.value
@@ -70,14 +70,26 @@ class RedisStore(CredentialStore):
         return {entry.key: entry.value for entry in await self._read(kind, keys)}
 
     async def _read(self, kind: Kind, keys: Collection[str]) -> list[Entry]:
-        """Those that can be read. No MGET: while their slot moves, some are here and some there."""
+        """Those that can be read."""
+        if not keys:
+            return []
         names = {self._key(kind, key): key for key in keys}
-        read = await self._unread.ask_each(names, lambda name: self._entry(name, names[name]))
-        return [entry for _, entry in read if entry is not None]
+        try:
+            # No MGET: while their slot moves, some are here and some are there.
+            kept = await self._asked(*[("GET", name) for name in names])
+            found = list(map(self._entry, names.values(), kept))
+        except (RedisError, ValueError):  # for the sake of one: which it is, is seen one by one
+            read = await self._unread.ask_each(names, lambda name: self._one(name, names[name]))
+            found = [entry for _, entry in read]
+        return [entry for entry in found if entry is not None]
 
-    async def _entry(self, name: str, key: str) -> Entry | None:
-        """Raises RedisError or ValueError for what is none."""
+    async def _one(self, name: str, key: str) -> Entry | None:
+        """Raises RedisError or ValueError for what is no entry."""
         (whole,) = await self._asked(("GET", name))
+        return self._entry(key, whole)
+
+    def _entry(self, key: str, whole: bytes | None) -> Entry | None:
+        """None for one that is over, too. Raises ValueError."""
         if whole is None:
             return None
         ends, _, value = whole.partition(b" ")
