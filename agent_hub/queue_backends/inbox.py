@@ -306,7 +306,8 @@ class Inbox:
         """What is still known here of a message."""
         if held := self._leases.get(message_id):
             return held.message
-        return self._remembered.find(message_id) or self._ready.get(message_id)
+        known = self._remembered.find(message_id) or self._ready.get(message_id)
+        return known or next((one for one in self._making_way if one.id == message_id), None)
 
     # --- waits ----------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.errors import BackendUnavailable
@@ -19,7 +20,7 @@ from agent_hub.core.limits import Limits
 from agent_hub.queue_backends.sqlite import SqliteBackend
 from tests.backends.mail import balance, ids, letter, send, take, take_and_ack, texts
 from tests.backends.sqlite_files import all_written, as_after_a_crash, page_limit, store
-from tests.clock import ManualClock
+from tests.clock import ManualClock, settle
 
 
 class Slowed(sqlite3.Connection):
@@ -166,6 +167,28 @@ async def test_a_failed_commit_keeps_what_was_to_make_way(
         await send(backend, "3")
         assert texts((await backend.look("alpha", None, 10)).deliveries) == ["3"]
         await balance(backend)
+
+
+async def test_a_copy_that_comes_again_while_it_makes_way_is_no_second_one(
+    path: Path, clock: ManualClock, slowed: type[Slowed]
+) -> None:
+    limits = Limits(inbox_messages=2, drop_oldest=True)
+    connect = partial(sqlite3.connect, factory=slowed)
+    async with store(path, clock, limits, connect=connect) as backend:
+        copy = letter("to all", sender="gamma", broadcast=True)
+        first = await backend.send(copy)
+        await backend.send(letter("one", sender="beta"))
+        slowed.hold()
+        other = asyncio.ensure_future(backend.send(letter("two", sender="delta")))
+        await begun(slowed)
+        again = asyncio.ensure_future(backend.send(copy))
+        await settle()
+        slowed.gate.set()
+        await other
+        assert await again == replace(first, replayed=True)
+        await balance(backend)
+    async with store(path, clock, limits) as backend:
+        assert texts(await take(backend)) == ["one", "two"]
 
 
 async def test_without_a_commit_nobody_is_registered(
