@@ -30,7 +30,8 @@ async def test_told_to_stop_twice_a_hub_ends_in_its_tracks(second: signal.Signal
             b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\n"
             b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
         )
-        await hub.session.get("/livez")
+        async with hub.session.get("/livez") as alive:
+            assert alive.status == 200
         hub.process.terminate()
         await hub.log.event("shutting down")
         hub.process.send_signal(second)

@@ -136,9 +136,9 @@ async def test_a_day_after_a_bit_of_everything_nothing_is_left() -> None:
                 await clock.advance(30)
                 await alpha.sync()
                 await beta.sync()
-            await hub.session.post(
-                "/api/v1/messages/receive", json={"agent_id": "gamma", "ack": "manual"}
-            )
+            taking = {"agent_id": "gamma", "ack": "manual"}
+            async with hub.session.post("/api/v1/messages/receive", json=taking) as taken:
+                assert taken.status == 200
         await assert_nothing_is_left(hub, clock, before)
 
 

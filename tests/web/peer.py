@@ -131,6 +131,7 @@ async def connected(
     finally:
         if not socket.closed:
             peer.vanish()
+        socket._response.close()  # a socket that was told not to close itself keeps hold of it
 
 
 async def post(hub: Reachable, to: str, *texts: str, sender: str = "alpha", **more: Any) -> Frame:
