@@ -137,6 +137,9 @@ class ClusterLink(Link):
             if is_new:  # else it is its connection that was cut, until the next try
                 self._say_silent(place)
             return [ClusterDownError("no answer", status_code="CLUSTERDOWN")] * len(groups)
+        except asyncio.CancelledError:  # there was no patience left for it
+            self._say_silent(place)
+            raise
         self._silent.discard(place)
         return told
 

@@ -407,7 +407,7 @@ def pair() -> Iterator[tuple[RedisServer, RedisServer]]:
 
 
 async def test_the_replica_of_a_node_that_hangs_takes_over(
-    pair: tuple[RedisServer, RedisServer],
+    pair: tuple[RedisServer, RedisServer], caplog: pytest.LogCaptureFixture
 ) -> None:
     primary, replica = pair
     hub, store = RedisBackend(primary.url), RedisStore(primary.url, time.time)
@@ -422,6 +422,8 @@ async def test_the_replica_of_a_node_that_hangs_takes_over(
             hub.send(letter("meanwhile")), store.get(Kind.TOKEN, "a"), return_exceptions=True
         )
         assert [type(one) for one in refused] == [BackendUnavailable] * 2
+        said = f"names a node at 127.0.0.1:{primary.port}, which does not answer"
+        assert caplog.text.count(said) == 2, "each of them says it once"
         command(replica, "CLUSTER", "FAILOVER", "TAKEOVER")
         await sent_again(hub, letter("after"))
         assert texts(await take(hub)) == ["before", "after"]
