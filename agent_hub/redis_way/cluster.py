@@ -175,7 +175,7 @@ class ClusterLink(Link):
             try:
                 await self._take_over(place)
             except (RedisError, OSError):
-                del self._nodes[place]
+                await self._nodes.pop(place).reset()
             else:
                 return
         await self._take_over(self._first)
@@ -184,6 +184,8 @@ class ClusterLink(Link):
         ((slots,),) = await self._node(place).exchange([[("CLUSTER", "SLOTS")]])
         if isinstance(slots, ResponseError):
             raise slots
+        if not slots:  # it has left the cluster, or came back with nothing
+            raise ClusterDownError("no slots", status_code="CLUSTERDOWN")
         self._named = set()
         for first, last, *nodes in slots:
             places = [(host.decode() if host else place[0], port) for host, port, *_ in nodes]

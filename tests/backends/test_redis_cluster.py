@@ -434,6 +434,23 @@ async def test_the_replica_of_a_node_that_hangs_takes_over(
         await store.close()
 
 
+async def test_a_node_that_left_the_cluster_and_goes_on_is_neither_asked_nor_listened_to(
+    pair: tuple[RedisServer, RedisServer],
+) -> None:
+    primary, left = pair
+    link = ClusterLink(primary.url)
+    await link.exchange([[("SET", "a", "b")]])
+    its_id = command(left, "CLUSTER", "MYID")
+    command(left, "CLUSTER", "RESET", "HARD")
+    command(primary, "CLUSTER", "FORGET", its_id)
+    for _ in range(2):
+        await link.reset()
+        assert await link.exchange([[("GET", "a")]]) == [[b"b"]]
+        assert link._named == {("127.0.0.1", primary.port)}
+    assert {link.listener().port for _ in range(20)} == {primary.port}  # type: ignore[attr-defined]
+    await link.close()
+
+
 async def found_again(store: RedisStore, key: str) -> bytes | None:
     async with asyncio.timeout(PATIENCE):
         while True:
