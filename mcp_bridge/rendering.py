@@ -131,7 +131,8 @@ def sent(answer: Sent | Broadcast, to: str, now: float) -> str:
     left = receipt.expires_at - now
     accepted = f"Accepted{again} as `{receipt.message_id}`"
     if left <= 0:  # whether it was read by then, only its standing says
-        return f"{accepted}; its time was over {ago(-left)}. A new one needs another key."
+        anew = " A new one needs another key." if receipt.replayed else ""
+        return f"{accepted}; its time was over {ago(-left)}.{anew}"
     return f"{accepted}, kept for {span(left)} until it is read. {_reachable(answer, to, now)}"
 
 

@@ -9,6 +9,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from agent_hub.core.clock import Clock
+from agent_hub.core.mail import Receipt, Submission
 from agent_hub.queue_backends.memory import MemoryBackend
 from tests.clock import ManualClock
 from tests.core.calls import away
@@ -252,3 +253,21 @@ async def test_what_was_accepted_before_and_is_over_is_not_said_to_be_kept(
     assert "its time was over 50 s ago" in said
     assert "kept for" not in said
     assert "waits" not in said
+
+
+class Slow(MemoryBackend):
+    """A store that takes its time for a send."""
+
+    async def send(self, submission: Submission) -> Receipt:
+        receipt = await super().send(submission)
+        assert isinstance(self._clock, ManualClock)
+        self._clock.pass_by(5)
+        return receipt
+
+
+async def test_of_a_new_message_that_is_over_already_no_key_is_told(clock: ManualClock) -> None:
+    async with running_hub(clock=clock, backend=Slow(clock)) as hub, ide(hub) as alpha:
+        draft = {"sender_id": "alpha", "recipient_id": "beta", "message": "x"}
+        said = await alpha.text("send_message", **draft, ttl=2)
+        assert "its time was over 3 s ago" in said
+        assert "key" not in said
