@@ -1,15 +1,18 @@
-"""What stands at an address that the operator or the identity provider named."""
+"""What stands at an address that somebody else answers at."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
+import msgspec
 
 FETCH_SECONDS = 5.0
 MAX_BYTES = 256 * 1024
 HEADERS = {"Accept": "application/json, */*;q=0.1"}
 """Some show their keys only to who takes `application/jwk-set+json`, as Kubernetes does."""
+
+T = TypeVar("T")
 
 
 async def fetch(method: str, url: str, **more: Any) -> tuple[int, bytes]:
@@ -28,3 +31,11 @@ async def fetch(method: str, url: str, **more: Any) -> tuple[int, bytes]:
             if len(body) > MAX_BYTES:
                 raise aiohttp.ClientPayloadError(f"more than {MAX_BYTES} bytes")
         return response.status, bytes(body)
+
+
+def decoded(body: bytes | bytearray, shape: type[T]) -> T:
+    """JSON that somebody else wrote. Raises ValueError for what is none, or not of that shape."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

@@ -14,9 +14,8 @@ from typing import Any
 
 import aiohttp
 import jwt
-import msgspec
 
-from agent_hub.auth.fetching import MAX_BYTES, fetch
+from agent_hub.auth.fetching import MAX_BYTES, decoded, fetch
 from agent_hub.core.clock import Clock
 from agent_hub.core.errors import BackendUnavailable, Unauthenticated
 from agent_hub.core.network import is_safe
@@ -117,7 +116,7 @@ class KeySet:
     async def _take(self) -> None:
         try:
             self._keys = keys_of(await self._fetch())
-        except (aiohttp.ClientError, msgspec.DecodeError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             log.warning("the keys of the issuer could not be fetched: %s", error)
             return
         self._made.clear()
@@ -126,7 +125,7 @@ class KeySet:
 
 def keys_of(text: bytes) -> list[dict[str, Any]]:
     """The keys in a JWK set. Raises ValueError for what is none."""
-    whole = msgspec.json.decode(text)
+    whole = decoded(text, object)
     keys = whole.get("keys") if isinstance(whole, dict) else None
     if not isinstance(keys, list) or len(keys) > MAX_KEYS:
         raise ValueError(f"it is no set of at most {MAX_KEYS} keys")

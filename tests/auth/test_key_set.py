@@ -212,6 +212,9 @@ async def address() -> AsyncIterator[str]:
     async def endless(request: web.Request) -> web.Response:
         return web.Response(body=b" " * (MAX_BYTES + 1))
 
+    async def deep(request: web.Request) -> web.Response:
+        return web.Response(body=b"[" * 5_000)
+
     async def elsewhere(request: web.Request) -> web.Response:
         raise web.HTTPFound("/keys")
 
@@ -219,6 +222,7 @@ async def address() -> AsyncIterator[str]:
     app.router.add_get("/keys", keys)
     app.router.add_get("/strict", strict)
     app.router.add_get("/endless", endless)
+    app.router.add_get("/deep", deep)
     app.router.add_get("/elsewhere", elsewhere)
     async with listening(app) as port:
         yield f"http://127.0.0.1:{port}"
@@ -229,7 +233,7 @@ async def test_keys_come_by_http_from_this_machine(address: str, path: str) -> N
     assert await source(f"{address}/{path}")() == b'{"keys": []}'
 
 
-@pytest.mark.parametrize("path", ["endless", "elsewhere", "nowhere"])
+@pytest.mark.parametrize("path", ["endless", "deep", "elsewhere", "nowhere"])
 async def test_what_is_too_much_or_elsewhere_is_not_taken(
     address: str, clock: ManualClock, path: str
 ) -> None:

@@ -161,6 +161,15 @@ async def test_a_document_that_is_none_is_no_client(
     assert await documents.find(site.client_id) is None
 
 
+async def test_a_document_that_is_too_deep_to_be_read_is_none_and_not_fetched_again(
+    site: Site, documents: Documents
+) -> None:
+    site.answers["/client.json"] = web.Response(body=b"[" * 5_000, content_type="application/json")
+    for _ in range(2):
+        assert await documents.find(site.client_id) is None
+    assert site.asked == ["/client.json"]
+
+
 async def test_a_long_document_is_not_read(site: Site, documents: Documents) -> None:
     site.document = {**site.document, "x": "x" * 65_536}
     assert await documents.find(site.client_id) is None

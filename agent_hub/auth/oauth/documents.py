@@ -16,10 +16,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import urlsplit
 
 import aiohttp
-import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
 
+from agent_hub.auth.fetching import decoded
 from agent_hub.auth.oauth.clients import Client, client_of
 from agent_hub.core.clock import Clock
 
@@ -220,7 +220,7 @@ async def _json(response: aiohttp.ClientResponse) -> object:
         body += chunk
         if len(body) > MAX_BYTES:
             raise ValueError(f"it is longer than {MAX_BYTES} bytes")
-    return msgspec.json.decode(body)
+    return decoded(body, object)
 
 
 def is_document_url(client_id: str) -> bool:

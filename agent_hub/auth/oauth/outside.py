@@ -14,11 +14,10 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 import jwt
-import msgspec
 from msgspec import Struct
 
 from agent_hub.auth.claims import moment, text
-from agent_hub.auth.fetching import fetch
+from agent_hub.auth.fetching import decoded, fetch
 from agent_hub.auth.jwts import ALGORITHMS
 from agent_hub.auth.key_set import KeySet, source
 from agent_hub.core.clock import Clock
@@ -251,8 +250,8 @@ class OutsideProvider:
         if status != 200:
             raise _away(f"it answered {status}")
         try:
-            return msgspec.json.decode(body, type=shape)
-        except msgspec.DecodeError as error:
+            return decoded(body, shape)
+        except ValueError as error:
             raise _away("its answer is not as it should be") from error
 
 
