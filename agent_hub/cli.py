@@ -24,6 +24,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    _hold_standard_streams()
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         if sys.stdout is not None:  # as it is when the caller has closed it
@@ -32,6 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return code
+
+
+def _hold_standard_streams() -> None:
+    """Let nothing that is opened later have the number of a stream that the caller has closed.
+
+    What prints to a stream would write into it, and libuv aborts the process when it closes one.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.set_inheritable(number, True)
 
 
 def _run(arguments: list[str]) -> int:

@@ -48,9 +48,13 @@ def change_level(level: str) -> None:
 
 
 def _handler() -> logging.Handler:
-    handler = logging.StreamHandler(sys.stderr)
+    handler: logging.Handler
+    if sys.stderr is None:  # closed by the caller, who wants no log
+        handler = logging.NullHandler()
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(TextFormatter() if sys.stderr.isatty() else JSONFormatter())
     handler.set_name(HANDLER)
-    handler.setFormatter(TextFormatter() if sys.stderr.isatty() else JSONFormatter())
     return handler
 
 

@@ -14,6 +14,8 @@ from agent_hub import __version__, cli, logs
 from agent_hub.config import Settings
 from agent_hub.queue_backends.lock import FileLock
 from tests.patience import PATIENCE
+from tests.ports import free_port
+from tests.spawned import spawned
 
 ROOT = Path(__file__).parent.parent
 SERVER = str(ROOT / "server.py")
@@ -208,6 +210,15 @@ def test_the_package_has_no_other_surprises() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'AgentServer'"):
         _ = agent_hub.AgentServer
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_hub_whose_caller_has_closed_its_streams_serves_and_ends_in_order(closed: str) -> None:
+    port = free_port()
+    hub = [sys.executable, SERVER, "--port", str(port), "--backend", "memory"]
+    with spawned(["sh", "-c", f'exec "$@" {closed}', "sh", *hub], port) as process:
+        pass
+    assert process.returncode == 0
 
 
 def test_a_second_hub_on_one_file_is_refused_by_one_line(tmp_path: Path) -> None:

@@ -50,6 +50,16 @@ def test_a_record_is_one_json_line_with_its_time_in_utc(capsys: Captured) -> Non
     assert second["event"] == "line\nbreak"
 
 
+def test_without_a_stderr_nothing_is_logged_and_nothing_fails(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stderr", None)
+        logs.configure("info")
+        OURS.warning("nobody reads it")
+    assert capsys.readouterr() == ("", "")
+
+
 def test_on_a_terminal_a_record_is_one_readable_line(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
