@@ -297,7 +297,7 @@ class Inbox:
             return standing_of(held.message, State.LEASED, held.since, held.attempt)
         if known := self._remembered.standing(message_id):
             return known
-        if message := self._ready.get(message_id):
+        if message := self._ready.get(message_id) or self._on_its_way_out(message_id):
             attempts = self._ready.past(message).attempts
             return standing_of(message, State.READY, message.accepted_at, attempts)
         return None
@@ -307,7 +307,11 @@ class Inbox:
         if held := self._leases.get(message_id):
             return held.message
         known = self._remembered.find(message_id) or self._ready.get(message_id)
-        return known or next((one for one in self._making_way if one.id == message_id), None)
+        return known or self._on_its_way_out(message_id)
+
+    def _on_its_way_out(self, message_id: str) -> Message | None:
+        """What makes way is owed until that for which it does is there."""
+        return next((one for one in self._making_way if one.id == message_id), None)
 
     # --- waits ----------------------------------------------------------------------------
 
@@ -339,7 +343,14 @@ class Inbox:
             return None
         first = min(replies, key=lambda kept: kept.message.seq)
         delivery = Delivery(first.message, self.epoch, first.attempt, State.ACKED)
-        return self.waits.remember(question_id, delivery, now)
+        answer = self.waits.remember(question_id, delivery, now)
+        self._note_answer(question_id)
+        return answer
+
+    def _note_answer(self, question_id: str) -> None:
+        """It can be given again after a restart, too."""
+        answer = self.waits.answers[question_id]
+        self._journal.note(facts.Answered(self.agent_id, *answer))
 
     def _answer(self, wait: OpenWait, message: Message, now: float) -> None:
         held = self._hold(message, wait.question_id, now, NEVER)
@@ -354,8 +365,8 @@ class Inbox:
     def close_wait(self, question_id: str, now: float, *, keep: bool) -> None:
         """End a wait; its answer is ready again unless it was acked."""
         wait = self.waits.close(question_id, now, keep=keep)
-        if question_id in (answers := self.waits.answers) and wait is not None:
-            self._journal.note(facts.Answered(self.agent_id, *answers[question_id]))
+        if question_id in self.waits.answers and wait is not None:
+            self._note_answer(question_id)
         if wait is not None and wait.delivery is not None and not wait.settled:
             self.release(question_id, None, now, failure=False)
 

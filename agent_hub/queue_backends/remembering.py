@@ -228,18 +228,18 @@ class RememberingBackend(MemoryBackend):
     # --- all of it, part by part ------------------------------------------------------------
 
     def _pieces(self) -> Iterator[Piece]:
-        """Each inbox, then each sender's keys, which name inboxes, then the rest.
+        """Each inbox, then the rest, which names inboxes, then all keys, which name agents, too.
 
         A part is looked at when its turn has come; one that is gone by then is passed over.
         """
         for inbox in list(self._own_inboxes.values()):
             if self._inboxes.get(inbox.agent_id) is inbox:
                 yield inbox.whole(), inbox.weight
+        rest = self._rest()
+        yield rest, len(rest.agents) * BYTES_OF_AN_AGENT
         for sender in self._claims.senders():
             keys = [_key(*claimed) for claimed in self._claims.of_sender(sender).items()]
             yield facts.WholeSender(sender, keys), len(keys) * BYTES_OF_A_KEY
-        rest = self._rest()
-        yield rest, len(rest.agents) * BYTES_OF_AN_AGENT
 
     def _rest(self) -> facts.WholeRest:
         seconds = self._limits.abandoned_wait_seconds

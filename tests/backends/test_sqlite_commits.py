@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from agent_hub.core.agent import Agent, Status
 from agent_hub.core.errors import BackendUnavailable
 from agent_hub.core.limits import Limits
+from agent_hub.core.mail import State
 from agent_hub.queue_backends.sqlite import SqliteBackend
-from tests.backends.mail import balance, ids, letter, send, take, take_and_ack, texts
+from tests.backends.mail import balance, ids, letter, send, state_of, take, take_and_ack, texts
 from tests.backends.sqlite_files import all_written, as_after_a_crash, page_limit, store
 from tests.clock import ManualClock, settle
 
@@ -183,9 +184,11 @@ async def test_a_copy_that_comes_again_while_it_makes_way_is_no_second_one(
         await begun(slowed)
         again = asyncio.ensure_future(backend.send(copy))
         await settle()
+        assert await state_of(backend, first.message_id) is State.READY
         slowed.gate.set()
         await other
         assert await again == replace(first, replayed=True)
+        assert await state_of(backend, first.message_id) is State.DROPPED
         await balance(backend)
     async with store(path, clock, limits) as backend:
         assert texts(await take(backend)) == ["one", "two"]

@@ -27,6 +27,7 @@ from tests.backends.mail import (
     send,
     state_of,
     take,
+    take_and_ack,
     tell_senders,
     texts,
 )
@@ -172,6 +173,18 @@ async def test_an_idempotency_key_still_stands_for_its_message(
         assert not (await backend.send(letter("other", key="k"))).replayed
 
 
+async def test_a_key_answers_who_the_recipient_is_after_the_file_was_written_anew(
+    path: Path, clock: ManualClock
+) -> None:
+    async with store(path, clock, compact_at=1) as backend:
+        await backend.put_agent(Agent(agent_id="alpha", name="Alpha"))
+        first = await backend.send(letter("a", key="k"))
+        for _ in range(10):
+            await all_written(backend)
+    async with store(path, clock) as backend:
+        assert await backend.send(letter("a", key="k")) == replace(first, replayed=True)
+
+
 async def test_a_retry_by_its_id_is_known(path: Path, clock: ManualClock) -> None:
     submission = letter("a")
     async with store(path, clock) as backend:
@@ -216,6 +229,22 @@ async def test_an_answer_that_was_taken_is_given_again(path: Path, clock: Manual
         assert (wait.state, wait.settled) == (WaitState.REPLIED, True)
         assert wait.delivery is not None
         assert wait.delivery.message.text == "!"
+
+
+async def test_an_answer_that_was_read_as_mail_is_given_again_when_it_is_kept_no_more(
+    path: Path, clock: ManualClock
+) -> None:
+    limits = Limits(kept_messages=1)
+    async with store(path, clock, limits) as backend:
+        answer = letter("!", sender="alpha", to="beta", reply_to="m_question")
+        await backend.send(answer)
+        await take_and_ack(backend, "beta")
+        first = await backend.open_wait("beta", "m_question", "alpha", seconds=60)
+        await send(backend, "x", sender="gamma", to="beta")
+        await take_and_ack(backend, "beta")
+        assert await backend.open_wait("beta", "m_question", "alpha", seconds=60) == first
+    async with store(path, clock, limits) as backend:
+        assert await backend.open_wait("beta", "m_question", "alpha", seconds=60) == first
 
 
 async def test_an_inbox_that_went_stays_away(path: Path, clock: ManualClock) -> None:
