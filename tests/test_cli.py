@@ -221,10 +221,12 @@ def test_a_hub_whose_caller_has_closed_its_streams_serves_and_ends_in_order(clos
     assert process.returncode == 0
 
 
-def test_a_second_hub_on_one_file_is_refused_by_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["hub.db", "link.db"])
+def test_a_second_hub_on_one_file_is_refused_by_one_line(name: str, tmp_path: Path) -> None:
     lock = FileLock(tmp_path / "hub.db")
     lock.acquire()
-    backend = f"sqlite:///{tmp_path}/hub.db"
+    (tmp_path / "link.db").symlink_to("hub.db")
+    backend = f"sqlite:///{tmp_path}/{name}"
     command = [sys.executable, SERVER, "--port", "0", "--backend", backend]
     ended = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
     lock.release()

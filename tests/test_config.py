@@ -136,10 +136,14 @@ def test_an_unknown_agent_hub_key_in_the_file_stops_the_start_even_if_it_is_empt
     ("field", "value"),
     [
         ("host", " "),
+        ("host", "hub..example"),
+        ("host", "x" * 64),
         ("port", "80a"),
         ("port", "65536"),
         ("port", "-1"),
         ("backend", "postgres"),
+        ("backend", "sqlite:////"),
+        ("backend", "sqlite:///~nobody-of-that-name/hub.db"),
         ("backend", "redis:"),
         ("backend", "redis://[::1"),
         ("backend", "redis://127.0.0.1/mail"),
@@ -152,7 +156,10 @@ def test_an_unknown_agent_hub_key_in_the_file_stops_the_start_even_if_it_is_empt
         ("message_ttl", "nan"),
         ("rate_limit", "-1"),
         ("rate_limit", "inf"),
+        ("rate_limit", "0.0009"),
+        ("rate_limit", "1000001"),
         ("rate_burst", "0"),
+        ("rate_burst", "1000001"),
         ("rate_limit_scope", "cluster"),
         ("rate_limit_scope", "shared"),
         ("overflow", "explode"),
@@ -178,6 +185,8 @@ def test_an_unknown_agent_hub_key_in_the_file_stops_the_start_even_if_it_is_empt
         ("trusted_proxy", "proxy.example"),
         ("trusted_proxy", "10.0.0.0/8"),
         ("forwarded_header", "x-real-ip"),
+        ("audit_log", "/"),
+        ("audit_log", "~nobody-of-that-name/audit.log"),
         ("insecure", "perhaps"),
     ],
 )
@@ -310,6 +319,15 @@ def test_sqlite_is_a_file_in_the_state_folder_or_where_one_says(tmp_path: Path) 
     assert refusal(backend="sqlite:///").startswith("--backend: ")
 
 
+def test_a_store_behind_a_link_is_the_file_itself_and_its_credentials_stay_where_they_were(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "link.db").symlink_to("disk/hub.db")
+    settings = load({"backend": f"sqlite:///{tmp_path}/link.db"})
+    assert settings.sqlite_path == tmp_path / "disk" / "hub.db"
+    assert settings.credentials_path == tmp_path / "link.credentials.db"
+
+
 @pytest.mark.parametrize(
     "host", ["0.0.0.0", "::", "192.168.1.5", "hub.example", "127.0.0.1.example"]
 )
@@ -349,6 +367,25 @@ def test_origins_of_a_repeated_flag_add_up() -> None:
 def test_a_file_that_is_not_text_stops_the_start_with_one_line(elsewhere: Path) -> None:
     (elsewhere / ".env").write_bytes(b"AGENT_HUB_PORT=\xff\xfe\n")
     assert refusal() == ".env: not UTF-8 text"
+
+
+@pytest.mark.parametrize("line", ['AGENT_HUB_AUTH="token', "AGENT_HUB_AUTH: token", "'AGENT_HUB_"])
+def test_a_line_of_the_hubs_that_cannot_be_read_stops_the_start(line: str, elsewhere: Path) -> None:
+    (elsewhere / ".env").write_text(f"PORT=1\n{line}\nAGENT_HUB_PORT=1\n")
+    assert refusal() == ".env: line 2 is not NAME=value, or ends amiss"
+
+
+def test_a_line_of_others_that_cannot_be_read_stops_nothing(elsewhere: Path) -> None:
+    (elsewhere / ".env").write_text("theirs: 1\nAGENT_HUB_PORT=81\n")
+    assert load({}).port == 81
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_secret(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (elsewhere / "key").write_bytes(b"\xef\xbb\xbfhunter2\r\n")
+    monkeypatch.setenv("AGENT_HUB_SECRET_KEY_FILE", "key")
+    assert load({}).secret_key == "hunter2"
 
 
 def test_a_directory_named_like_the_file_is_no_file(elsewhere: Path) -> None:

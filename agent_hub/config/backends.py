@@ -1,5 +1,6 @@
 """Where messages are kept, as the settings say it: one word, or a URL."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 from platformdirs import user_state_path
 from pydantic import AfterValidator
 
+from agent_hub.config.values import file_path
 from agent_hub.config.variables import REDIS_URL, variables
 
 BACKENDS = ("memory", "sqlite", "sqlite:///path", "redis", "redis://host:port/db", "rediss://…")
@@ -28,8 +30,9 @@ def _known_backend(backend: str) -> str:
         return _checked_redis(variables().get(REDIS_URL) or DEFAULT_REDIS, "what REDIS_URL says")
     if is_redis(backend):
         return _checked_redis(backend, "this")
-    is_path = backend.startswith(SQLITE) and backend != SQLITE
-    if not (is_path or backend in ("memory", "sqlite")):
+    if backend.startswith(SQLITE) and backend != SQLITE:
+        file_path(backend.removeprefix(SQLITE))
+    elif backend not in ("memory", "sqlite"):
         raise ValueError(f"this backend is not available; available: {', '.join(BACKENDS)}")
     return backend
 
@@ -61,7 +64,7 @@ def _checked_redis(url: str, what: str) -> str:
 
 
 def sqlite_path(backend: str) -> Path | None:
-    """The database's absolute path; None for another backend.
+    """The database's absolute path, as it was named; None for another backend.
 
     `sqlite:///` is followed by the path as one would type it: `sqlite:///hub.db` is in the
     working directory, `sqlite:////var/lib/hub.db` is absolute.
@@ -69,8 +72,13 @@ def sqlite_path(backend: str) -> Path | None:
     if backend == "sqlite":
         return default_path()
     if backend.startswith(SQLITE):
-        return Path(backend.removeprefix(SQLITE)).expanduser().absolute()
+        return file_path(backend.removeprefix(SQLITE))
     return None
+
+
+def real_path(path: Path) -> Path:
+    """The file itself: it has one lock, by however many links it is reached."""
+    return Path(os.path.realpath(path))
 
 
 def default_path() -> Path:

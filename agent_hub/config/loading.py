@@ -2,13 +2,16 @@
 
 import difflib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
 from agent_hub.config.faults import SettingsError
 from agent_hub.config.settings import Settings, secret_fields
 from agent_hub.config.variables import (
+    ENCODING,
     ENV_FILE,
     FOR_CLIENTS,
     IN_A_FILE,
@@ -32,11 +35,24 @@ def load(flags: Mapping[str, Any], kind: type[Settings] = Settings) -> Settings:
 
 def _readable_variables() -> dict[str, str | None]:
     try:
+        _refuse_unreadable_lines()
         return variables()
     except UnicodeDecodeError:
         raise SettingsError(f"{ENV_FILE}: not UTF-8 text") from None
     except OSError as error:
         raise SettingsError(f"{ENV_FILE}: {error.strerror}") from None
+
+
+def _refuse_unreadable_lines() -> None:
+    """A line of the hub's that was passed over would leave a default where a setting was meant."""
+    path = Path(ENV_FILE)
+    if not path.is_file():
+        return
+    with path.open(encoding=ENCODING) as file:
+        for line in parse_stream(file):
+            if line.error and PREFIX in line.original.string.upper():
+                number = line.original.line
+                raise SettingsError(f"{ENV_FILE}: line {number} is not NAME=value, or ends amiss")
 
 
 def _refuse_unknown(said: Mapping[str, str | None]) -> None:

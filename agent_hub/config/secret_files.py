@@ -22,7 +22,7 @@ def _secret(name: str, path: Path, variables: Mapping[str, str | None]) -> str:
     if variables.get(plain):
         raise SettingsError(f"{name}: {plain} is set too; keep one of them")
     try:
-        secret = path.read_text(encoding="utf-8").strip()
+        secret = path.read_text(encoding="utf-8-sig").strip()
     except UnicodeDecodeError:
         raise SettingsError(f"{name}: {path} is not UTF-8 text") from None
     except OSError as error:

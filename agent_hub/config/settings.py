@@ -18,12 +18,15 @@ from agent_hub.config.backends import (
     Backend,
     default_path,
     is_redis,
+    real_path,
     sqlite_path,
 )
 from agent_hub.config.faults import fault
 from agent_hub.config.secret_files import from_files
 from agent_hub.config.values import (
+    MAX_RATE,
     Algorithms,
+    FilePath,
     Host,
     Issuer,
     KeysPlace,
@@ -33,6 +36,7 @@ from agent_hub.config.values import (
     Origins,
     People,
     PublicUrl,
+    Rate,
 )
 from agent_hub.config.variables import (
     ENCODING,
@@ -97,13 +101,16 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="seconds until an unread message expires, 1 to 604800",
     )
-    rate_limit: float = Field(
+    rate_limit: Rate = Field(
         default=10.0,
-        ge=0,
-        allow_inf_nan=False,
-        description="requests per second and agent; 0 turns it off",
+        description="requests per second and agent, 0.001 to 1000000; 0 turns it off",
     )
-    rate_burst: int = Field(default=20, ge=1, description="requests that an agent may make at once")
+    rate_burst: int = Field(
+        default=20,
+        ge=1,
+        le=MAX_RATE,
+        description="requests that an agent may make at once, 1 to 1000000",
+    )
     rate_limit_scope: Literal["node", "shared"] = Field(
         default="node",
         description="whether each process counts requests for itself, or all together in Redis",
@@ -169,7 +176,7 @@ class Settings(BaseSettings):
         description="with oidc-issuer: who may sign in: an address, a @domain, sub:SUBJECT, or *"
         " for everybody there; repeat it or separate with commas",
     )
-    audit_log: str = Field(
+    audit_log: FilePath = Field(
         default="", description="file for a record of who did what to whom; never what was said"
     )
     metrics_open: bool = Field(
@@ -195,8 +202,9 @@ class Settings(BaseSettings):
 
     @property
     def sqlite_path(self) -> Path | None:
-        """The database's absolute path; None for another backend."""
-        return sqlite_path(self.backend)
+        """The database's own absolute path, behind any links; None for another backend."""
+        named = sqlite_path(self.backend)
+        return None if named is None else real_path(named)
 
     @property
     def redis_url(self) -> str | None:
@@ -206,7 +214,7 @@ class Settings(BaseSettings):
     @property
     def credentials_path(self) -> Path:
         """Where tokens and revocations are: beside the messages, but in a file of their own."""
-        messages = self.sqlite_path or default_path()
+        messages = sqlite_path(self.backend) or default_path()
         return messages.with_name(f"{messages.stem}.credentials.db")
 
     @field_validator("workers")

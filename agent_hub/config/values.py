@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -16,6 +17,9 @@ ALGORITHMS = (
     "RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA".split()  # noqa: SIM905
 )
 """Signatures by a private key; one that is shared with the issuer would be a secret too many."""
+MIN_RATE = 0.001
+MAX_RATE = 1_000_000
+"""What the RateLimit headers can tell: whole numbers of 15 digits, and three decimals."""
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*,]+", re.IGNORECASE)
 
 
@@ -43,7 +47,51 @@ def _without_brackets(host: str) -> str:
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
-Host = Annotated[str, Field(min_length=1), AfterValidator(_without_brackets)]
+def _can_be_looked_up(host: str) -> str:
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ValueError(f"{host!r} is no address and no name of a machine") from None
+    return host
+
+
+Host = Annotated[
+    str,
+    Field(min_length=1),
+    AfterValidator(_without_brackets),
+    AfterValidator(_can_be_looked_up),
+]
+
+
+def file_path(text: str) -> Path:
+    """Where a file is or will be, absolute. Raises ValueError for what can be no file's path."""
+    try:
+        path = Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"{text!r}: nobody here has that home folder") from None
+    if not path.name or "\0" in text:
+        raise ValueError(f"{text!r} is no path of a file")
+    return path
+
+
+def _path_of_a_file(text: str) -> str:
+    if text:
+        file_path(text)
+    return text
+
+
+FilePath = Annotated[str, AfterValidator(_path_of_a_file)]
+
+
+def _told_in_headers(rate: float) -> float:
+    if 0 < rate < MIN_RATE:
+        raise ValueError(f"a rate that is not 0 is at least {MIN_RATE:g}")
+    return rate
+
+
+Rate = Annotated[
+    float, Field(ge=0, le=MAX_RATE, allow_inf_nan=False), AfterValidator(_told_in_headers)
+]
 
 
 def _exact_origins(origins: tuple[str, ...]) -> tuple[str, ...]:

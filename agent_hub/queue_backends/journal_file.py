@@ -51,6 +51,9 @@ class JournalFile:
         another hub, no permission, a file of another program or of a newer hub.
         """
         with _as_unavailable(self.path):
+            if self.path.exists() and not self.path.is_file():
+                # A device that was set aside as damaged would be gone for everybody.
+                raise BackendUnavailable(f"{self.path} is not a regular file")
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock.acquire()
             self._open()

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import fcntl
 import logging
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -35,6 +36,16 @@ async def filled(path: Path, clock: ManualClock) -> str:
     async with store(path, clock) as backend:
         receipts = [await send(backend, text) for text in SENT]
         return receipts[-1][0].epoch
+
+
+async def test_what_is_no_regular_file_is_not_taken_for_a_store_and_stays(
+    path: Path, clock: ManualClock
+) -> None:
+    os.mkfifo(path)  # as a device, but harmless
+    with pytest.raises(BackendUnavailable, match="is not a regular file"):
+        async with store(path, clock):
+            pass
+    assert path.is_fifo()
 
 
 # --- damage -------------------------------------------------------------------------------
