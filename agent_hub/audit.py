@@ -77,6 +77,21 @@ class _File(RotatingFileHandler):
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         return os.fdopen(descriptor, "a", encoding="utf-8")
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """To the file that has the name: one that was removed would take records unseen."""
+        stream = self.stream
+        if stream is not None and not self._has_the_name(stream):
+            self.stream = None  # logging opens it again, or tells
+            with suppress(OSError):  # what could not be written was told
+                stream.close()
+        super().emit(record)
+
+    def _has_the_name(self, stream: TextIOWrapper) -> bool:
+        try:
+            return os.path.samestat(Path(self.baseFilename).stat(), os.fstat(stream.fileno()))
+        except OSError:
+            return False
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
         self._on_loss()
 

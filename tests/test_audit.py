@@ -209,6 +209,25 @@ def test_a_disk_that_is_full_fails_no_call_and_is_told(caplog: pytest.LogCapture
     assert caplog.text.count("cannot be written") == 1
 
 
+def test_a_file_that_was_moved_away_is_begun_anew(path: Path) -> None:
+    audit = AuditLog(path, lambda: 0.0)
+    path.rename(path.with_name("moved.log"))
+    audit.record(Record(action="send", outcome="ok", via="rest", peer="127.0.0.1"))
+    audit.close()
+    assert len(read(path)) == 1
+
+
+def test_a_folder_that_is_gone_fails_no_call_and_is_told(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    audit = AuditLog(path, lambda: 0.0)
+    path.unlink()
+    path.parent.rmdir()
+    audit.record(Record(action="send", outcome="ok", via="rest", peer="127.0.0.1"))
+    audit.close()
+    assert "the audit log cannot be written; 1 records are lost" in caplog.messages
+
+
 def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         AuditLog(tmp_path, lambda: 0.0)
