@@ -487,6 +487,18 @@ async def test_a_text_that_is_none_is_not_sent(shell: Shell, rest: Caller) -> No
     assert await waiting(rest, "alpha") == []
 
 
+async def in_sh(shell: Shell, typed: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of a command with the redirections of a shell behind it."""
+    return await asyncio.to_thread(
+        subprocess.run,
+        ["sh", "-c", f"exec {sys.executable} -m agent_hub {typed}"],
+        env=shell.variables,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+
+
 @pytest.mark.parametrize(
     ("typed", "code", "stream"),
     [
@@ -500,14 +512,7 @@ async def test_a_stream_that_the_caller_has_closed_is_named_in_one_line(
     shell: Shell, rest: Caller, typed: str, code: int, stream: str
 ) -> None:
     await rest.post(MESSAGES, {"from": "beta", "to": "alpha", "message": "x"}, status=202)
-    ended = await asyncio.to_thread(
-        subprocess.run,
-        ["sh", "-c", f"exec {sys.executable} -m agent_hub {typed}"],
-        env=shell.variables,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    ended = await in_sh(shell, typed)
     assert (ended.returncode, ended.stdout) == (code, "")
     assert ended.stderr.startswith("agent-hub: ")
     assert f"{stream} is closed" in ended.stderr
@@ -518,14 +523,7 @@ async def test_a_stream_that_the_caller_has_closed_is_named_in_one_line(
 async def test_what_a_person_should_know_is_no_output_of_a_caller_without_standard_error(
     shell: Shell, rest: Caller
 ) -> None:
-    ended = await asyncio.to_thread(
-        subprocess.run,
-        ["sh", "-c", f"exec {sys.executable} -m agent_hub send --from beta alpha x 2>&-"],
-        env=shell.variables,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    ended = await in_sh(shell, "send --from beta alpha x 2>&-")
     assert [one["id"] for one in await waiting(rest, "alpha")] == ended.stdout.splitlines()
     assert ended.returncode == 0
 
